@@ -1,0 +1,117 @@
+/** What an error code means on the wire: its HTTP status and a title for people. */
+interface ErrorKind {
+  readonly status: number
+  readonly title: string
+}
+
+/**
+ * Every error that mcp-dcr raises carries one of these codes. A code is stable: each has a section of
+ * the same name in docs/troubleshooting.md with its cause and its fix.
+ */
+export const ERROR_KINDS = {
+  // Start-up
+  invalid_options: { status: 500, title: 'Invalid options' },
+  invalid_mcp_json: { status: 500, title: 'mcp.json cannot be used' },
+  user_option_required: { status: 500, title: 'The user option is required' },
+  encryption_key_missing: { status: 500, title: 'OAUTH_ENCRYPTION_KEY is required' },
+  encryption_key_invalid: { status: 500, title: 'The encryption key cannot be used' },
+  encryption_key_mismatch: { status: 500, title: 'The store was sealed with another key' },
+  store_locked: { status: 500, title: 'Another process uses the store' },
+  store_corrupt: { status: 500, title: 'The store file is damaged' },
+  store_unavailable: { status: 503, title: 'The store cannot be used' },
+  store_write_failed: { status: 503, title: 'The store could not be written' },
+
+  // Outgoing requests
+  insecure_url: { status: 502, title: 'A URL is not allowed' },
+  blocked_address: { status: 502, title: 'A network address is not allowed' },
+  request_failed: { status: 502, title: 'A server could not be reached' },
+  request_timeout: { status: 504, title: 'A server took too long' },
+  response_too_large: { status: 502, title: 'A server sent too much' },
+  redirect_refused: { status: 502, title: 'A server redirected' },
+
+  // Discovery
+  discovery_failed: { status: 502, title: 'Authorization server not found' },
+  metadata_invalid: { status: 502, title: 'Metadata cannot be used' },
+  resource_mismatch: { status: 502, title: 'The metadata is for another resource' },
+  issuer_mismatch: { status: 502, title: 'The issuer does not match' },
+  pkce_not_supported: { status: 502, title: 'PKCE is not supported' },
+
+  // Registration
+  registration_endpoint_not_found: { status: 502, title: 'Registration endpoint not found' },
+  registration_failed: { status: 502, title: 'Registration failed' },
+  invalid_redirect_uri: { status: 502, title: 'Invalid redirect_uri' },
+  invalid_client_metadata: { status: 502, title: 'Client metadata was refused' },
+  invalid_software_statement: { status: 502, title: 'The software statement is invalid' },
+  unapproved_software_statement: { status: 502, title: 'The software statement is not approved' },
+  registration_response_invalid: { status: 502, title: 'The registration answer cannot be used' },
+
+  // Authorization
+  authorization_required: { status: 401, title: 'Sign-in required' },
+  user_required: { status: 401, title: 'Sign in to the gateway first' },
+  user_mismatch: { status: 403, title: 'Another user started this sign-in' },
+  unknown_server: { status: 404, title: 'Unknown MCP server' },
+  not_found: { status: 404, title: 'Not found' },
+  flow_not_found: { status: 400, title: 'This sign-in is not known here' },
+  flow_expired: { status: 400, title: 'This sign-in has expired' },
+  access_denied: { status: 403, title: 'Access was denied' },
+  authorization_failed: { status: 502, title: 'The sign-in failed' },
+
+  // Tokens
+  token_request_failed: { status: 502, title: 'The token request failed' },
+  token_response_invalid: { status: 502, title: 'The token answer cannot be used' },
+  client_invalid: { status: 502, title: 'The client is not accepted any more' },
+  refresh_failed: { status: 503, title: 'The connection could not be refreshed' },
+  token_rejected: { status: 502, title: 'The MCP server rejects its own token' },
+  token_not_sent: { status: 502, title: 'The route does not send the token' },
+
+  internal_error: { status: 500, title: 'Internal error' },
+} as const satisfies Record<string, ErrorKind>
+
+/** A stable error code; see docs/troubleshooting.md. */
+export type ErrorCode = keyof typeof ERROR_KINDS
+
+/** What {@link McpDcrError} can be told beside its code and message. */
+export interface McpDcrErrorDetails {
+  /** What to do about it, in one or two sentences for the person who reads it. */
+  fix?: string
+  /** The underlying error. Logged, never sent to a client. */
+  cause?: unknown
+  /** The MCP server's name, where one is concerned. */
+  server?: string
+  /** The absolute URL at which a person can sign in (`authorization_required` alone). */
+  authorizationUrl?: string
+}
+
+/**
+ * The one error class. `message` and `fix` are safe to show: they never contain a secret, and text that
+ * a remote server supplied has passed through {@link quoteUntrusted}.
+ */
+export class McpDcrError extends Error {
+  override readonly name = 'McpDcrError'
+  readonly code: ErrorCode
+  /** The HTTP status with which a client is answered. */
+  readonly status: number
+  readonly fix: string | undefined
+  readonly server: string | undefined
+  readonly authorizationUrl: string | undefined
+
+  constructor(code: ErrorCode, message: string, details: McpDcrErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause })
+    this.code = code
+    this.status = ERROR_KINDS[code].status
+    this.fix = details.fix
+    this.server = details.server
+    this.authorizationUrl = details.authorizationUrl
+  }
+}
+
+const UNTRUSTED_MAX_LENGTH = 200
+
+/**
+ * Makes text from a remote server safe for messages and logs: control characters and line breaks become
+ * spaces, and it is cut after 200 characters. HTML escaping is the page's own task.
+ */
+export function quoteUntrusted(text: unknown): string {
+  const printable = String(text).replace(/[\p{C}\p{Zl}\p{Zp}]+/gu, ' ').trim()
+  return printable.length > UNTRUSTED_MAX_LENGTH ? `${printable.slice(0, UNTRUSTED_MAX_LENGTH)}…` : printable
+}

@@ -1,0 +1,165 @@
+/** An MCP server (the protected resource), as declared in `servers` or met through its challenge. */
+export interface Server {
+  /** Its key in `servers`; for an undeclared server, its resource identifier. */
+  readonly name: string
+  /** The MCP endpoint's URL, as declared. */
+  readonly url: string
+  /** The gateway path whose requests go to it, without a trailing slash; undefined for an undeclared server. */
+  readonly path: string | undefined
+  readonly declared: boolean
+  readonly oauth: ServerOAuth
+}
+
+/** A server's resolved `oauthConfig`. */
+export interface ServerOAuth {
+  readonly authorizationUrl?: string
+  readonly tokenUrl?: string
+  readonly registrationUrl?: string
+  readonly issuer?: string
+  readonly clientId?: string
+  readonly clientSecret?: string
+  /** Space-separated, as in RFC 6749 §3.3. */
+  readonly scopes?: string
+  readonly tokenEndpointAuthMethod?: string
+  readonly initialAccessToken?: string | (() => string | Promise<string>)
+  readonly softwareStatement?: string
+  readonly clientMetadata: Readonly<Record<string, unknown>>
+  /** The RFC 8707 resource to send; false sends none. Undefined: what the metadata says. */
+  readonly resource?: string | false
+  readonly authorizationParams: Readonly<Record<string, string>>
+  readonly allowMissingPkceMetadata: boolean
+  readonly strictResource: boolean
+}
+
+/** A parsed `WWW-Authenticate: Bearer` challenge (RFC 6750 §3, RFC 9728 §5.1). */
+export interface Challenge {
+  readonly resourceMetadata?: string
+  readonly scope?: string
+  readonly error?: string
+  readonly errorDescription?: string
+}
+
+/**
+ * Authorization server metadata, checked (RFC 8414 §2): the fields that are used, by their RFC names.
+ * It is what a pending flow and a connection remember, so that they need no second discovery.
+ */
+export interface AuthorizationServerMetadata {
+  readonly issuer: string
+  readonly authorization_endpoint: string
+  readonly token_endpoint: string
+  readonly registration_endpoint?: string
+  readonly revocation_endpoint?: string
+  readonly scopes_supported?: readonly string[]
+  readonly grant_types_supported?: readonly string[]
+  readonly token_endpoint_auth_methods_supported?: readonly string[]
+  readonly code_challenge_methods_supported?: readonly string[]
+  readonly authorization_response_iss_parameter_supported?: boolean
+  readonly client_id_metadata_document_supported?: boolean
+}
+
+/** What discovery found for one MCP server. */
+export interface Discovered {
+  /** The RFC 8707 resource: the metadata's own string verbatim, or the server's URL where there is no metadata. */
+  readonly resource: string
+  readonly scopesSupported?: readonly string[]
+  readonly authorizationServer: AuthorizationServerMetadata
+}
+
+/** How a client came to be: SPEC item 15, in order of precedence. */
+export type ClientSource = 'static' | 'metadata_document' | 'dynamic'
+
+/** Client authentication at the token endpoint (RFC 7591 §2, RFC 6749 §2.3). */
+export type TokenEndpointAuthMethod = 'none' | 'client_secret_basic' | 'client_secret_post'
+
+/** Our client at one issuer, whatever its source: what a token request needs. */
+export interface OAuthClient {
+  readonly source: ClientSource
+  readonly clientId: string
+  readonly clientSecret?: string
+  readonly tokenEndpointAuthMethod: TokenEndpointAuthMethod
+}
+
+/**
+ * A dynamic registration (RFC 7591) at one issuer, for one MCP server and redirect URI. Kept in
+ * `oauth_client_registrations`. `registering` is the durable marker that is written before the request.
+ */
+export interface Registration {
+  readonly status: 'registering' | 'registered'
+  readonly server: string
+  readonly serverUrl: string
+  readonly issuer: string
+  readonly redirectUri: string
+  /** Epoch milliseconds. */
+  readonly createdAt: number
+  /** The scope that was asked for. */
+  readonly scope?: string
+  readonly clientId?: string
+  /** Sealed at rest. */
+  readonly clientSecret?: string
+  readonly tokenEndpointAuthMethod?: TokenEndpointAuthMethod
+  /** Epoch seconds (RFC 7591 §3.2.1). */
+  readonly clientIdIssuedAt?: number
+  /** Epoch seconds; 0 is never (RFC 7591 §3.2.1). */
+  readonly clientSecretExpiresAt?: number
+  /** Sealed at rest (RFC 7592 §3). */
+  readonly registrationAccessToken?: string
+  readonly registrationClientUri?: string
+}
+
+/** One user's tokens for one MCP server. Kept in `oauth_tokens`. */
+export interface Connection {
+  readonly user: string
+  readonly server: string
+  /** The declared URL when the person connected: a token only goes to the server it was issued for. */
+  readonly serverUrl: string
+  readonly status: 'connected' | 'needs_authorization'
+  /** Why it needs authorization: an error code. */
+  readonly reason?: string
+  readonly resource?: string
+  readonly clientSource: ClientSource
+  readonly clientId: string
+  readonly redirectUri: string
+  readonly authorizationServer: AuthorizationServerMetadata
+  /** Sealed at rest. */
+  readonly accessToken: string
+  /** Sealed at rest. */
+  readonly refreshToken?: string
+  /** Epoch milliseconds; undefined where the server did not say. */
+  readonly expiresAt?: number
+  /** What was granted. */
+  readonly scope?: string
+  /** What was asked for, all authorizations together (SPEC 39). */
+  readonly requestedScope?: string
+  readonly obtainedBy: 'authorization' | 'refresh'
+  /** When the access token was obtained, in epoch milliseconds. */
+  readonly obtainedAt: number
+  /** When the person last signed in, in epoch milliseconds. */
+  readonly connectedAt: number
+}
+
+/** An authorization request under way: it lives in the browser's sealed cookie, nowhere else. */
+export interface PendingFlow {
+  readonly state: string
+  readonly codeVerifier: string
+  readonly user: string
+  readonly server: string
+  readonly serverUrl: string
+  readonly redirectUri: string
+  readonly authorizationServer: AuthorizationServerMetadata
+  readonly clientSource: ClientSource
+  readonly clientId: string
+  readonly resource?: string
+  readonly scope?: string
+  /** A path and query on the gateway; undefined ends on the "connected" page. */
+  readonly returnTo?: string
+  /** Epoch milliseconds. */
+  readonly expiresAt: number
+}
+
+/** Where the library reports. Messages never contain a secret. */
+export interface Logger {
+  debug(message: string, details?: object): void
+  info(message: string, details?: object): void
+  warn(message: string, details?: object): void
+  error(message: string, details?: object): void
+}

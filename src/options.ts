@@ -1,0 +1,101 @@
+import type { Request } from 'express'
+import type { Logger, Server } from './model.js'
+import type { CredentialStore } from './store/contract.js'
+
+/** One MCP server's OAuth settings. Everything is optional: what is absent is discovered. */
+export interface OAuthConfig {
+  /** The authorization endpoint. Defaults to the discovered one. */
+  authorizationUrl?: string
+  /** The token endpoint. Defaults to the discovered one. */
+  tokenUrl?: string
+  /** Scopes to ask for where neither the challenge nor the resource metadata names any, as one space-separated string or a list. Defaults to none. */
+  scopes?: string | string[]
+  /** A client registered by hand. It always wins over registration. Defaults to none: the client is registered dynamically. */
+  clientId?: string
+  /** The secret of `clientId`. Defaults to none: a public client. */
+  clientSecret?: string
+  /** Pins the authorization server's issuer identifier (RFC 8414 §2), for a provider whose metadata names another. Defaults to the one the resource metadata names. */
+  issuer?: string
+  /** The registration endpoint (RFC 7591 §3). Defaults to the discovered one. */
+  registrationUrl?: string
+  /** Sent as Bearer token with the registration request (RFC 7591 §3), or a function that returns it. Defaults to none. */
+  initialAccessToken?: string | (() => string | Promise<string>)
+  /** Sent in the registration request (RFC 7591 §2.3). Defaults to none. */
+  softwareStatement?: string
+  /** How `clientId` authenticates at the token endpoint: `none`, `client_secret_basic` or `client_secret_post`; for a dynamic client, what to ask for. Defaults to the first of these that the server supports. */
+  tokenEndpointAuthMethod?: 'none' | 'client_secret_basic' | 'client_secret_post'
+  /** The `resource` parameter (RFC 8707); `false` omits it, for a provider that refuses it. Defaults to the resource metadata's own identifier. */
+  resource?: string | false
+  /** More parameters of the authorization request, such as `audience`. Those that the flow itself sets are refused. Defaults to none. */
+  authorizationParams?: Record<string, string>
+  /** More fields of the registration request (RFC 7591 §2), such as `contacts`. Defaults to none. */
+  clientMetadata?: Record<string, unknown>
+  /** Goes on where the metadata does not state PKCE support, for a provider that supports it silently. Defaults to false. */
+  dangerouslyAllowMissingPkceMetadata?: boolean
+  /** Accepts resource metadata only if its `resource` equals the server's URL exactly (RFC 9728 §3.3). Defaults to false: the same origin and a path prefix will do. */
+  strictResource?: boolean
+}
+
+/** One MCP server. */
+export interface ServerOptions {
+  /** The MCP endpoint's URL: https, or http on loopback. */
+  url: string
+  /** The gateway path whose requests go to this server. Defaults to `/mcp/<name>`. */
+  path?: string
+  /** OAuth settings. Defaults to none: everything is discovered. */
+  oauthConfig?: OAuthConfig
+}
+
+/** The servers by name; a string is the MCP endpoint's URL. */
+export type Servers = Record<string, string | ServerOptions>
+
+/** Options of `mcpDcr()`. */
+export interface Options {
+  /** The gateway's public URL; the redirect URI is `<baseUrl>/api/oauth/callback`. Defaults to `http://localhost:<the port that the request came in on>`. */
+  baseUrl?: string
+  /** The MCP servers, or a function of the request that returns them. Defaults to the `mcpServers` of `mcp.json` in the working directory, where there is one. */
+  servers?: Servers | ((req: Request) => Servers | Promise<Servers>)
+  /** The signed-in user's stable id, or undefined if nobody is signed in. Defaults to one local user, allowed only while `baseUrl` is loopback. */
+  user?: (req: Request) => string | undefined | Promise<string | undefined>
+  /** The name that authorization servers show when they ask for consent. Defaults to `MCP Gateway`. */
+  clientName?: string
+  /** An https URL of a client metadata document hosted elsewhere (CIMD). Defaults to `<baseUrl>/api/oauth/client.json` where `baseUrl` is https. */
+  clientMetadataUrl?: string
+  /** One or more encryption keys of 32 characters or more, newest first. Defaults to `OAUTH_ENCRYPTION_KEY`, several separated by commas; without it, on loopback, to a generated key file beside the store. */
+  encryptionKey?: string | string[]
+  /** The path of the JSON file store, or another store. Defaults to `.mcp-dcr/store.json` in the working directory. */
+  store?: string | CredentialStore
+  /** Hosts, IP addresses or CIDR ranges that metadata may lead to although they are private. Defaults to none. */
+  allowPrivateNetworks?: string[]
+  /** How long one request to an authorization server or for metadata may take, in milliseconds. Defaults to 10000. */
+  timeout?: number
+  /** Where to report. Defaults to warnings and errors on the console. */
+  logger?: Partial<Logger>
+  /** The current time in epoch milliseconds. Defaults to `Date.now`. */
+  clock?: () => number
+}
+
+/** {@link Options}, resolved, checked and frozen. Nothing else reads raw options or the environment. */
+export interface Config {
+  /** Without a trailing slash; undefined: `http://localhost:<port>` of each request. */
+  readonly baseUrl: string | undefined
+  /** Whether the gateway is reached through loopback alone. */
+  readonly local: boolean
+  /** The servers, where they do not depend on the request. Undefined: see `serversOf`. Empty: undeclared servers are served. */
+  readonly servers: readonly Server[] | undefined
+  /** The servers of one request. */
+  readonly serversOf: (req: Request) => readonly Server[] | Promise<readonly Server[]>
+  /** Undefined: one local user. */
+  readonly user: Options['user']
+  readonly clientName: string
+  readonly clientMetadataUrl: string | undefined
+  /** The keys as given, newest first; undefined: the key file beside the store. */
+  readonly encryptionKeys: readonly string[] | undefined
+  /** An absolute path, or a store. */
+  readonly store: string | CredentialStore
+  readonly allowPrivateNetworks: readonly string[]
+  /** Milliseconds. */
+  readonly timeout: number
+  readonly logger: Logger
+  readonly clock: () => number
+}
