@@ -20,7 +20,7 @@ export interface ServerOAuth {
   readonly clientSecret?: string
   /** Space-separated, as in RFC 6749 §3.3. */
   readonly scopes?: string
-  readonly tokenEndpointAuthMethod?: string
+  readonly tokenEndpointAuthMethod?: TokenEndpointAuthMethod
   readonly initialAccessToken?: string | (() => string | Promise<string>)
   readonly softwareStatement?: string
   readonly clientMetadata: Readonly<Record<string, unknown>>
@@ -120,8 +120,8 @@ export interface Connection {
   readonly clientId: string
   readonly redirectUri: string
   readonly authorizationServer: AuthorizationServerMetadata
-  /** Sealed at rest. */
-  readonly accessToken: string
+  /** Sealed at rest. Absent once the connection needs authorization. */
+  readonly accessToken?: string
   /** Sealed at rest. */
   readonly refreshToken?: string
   /** Epoch milliseconds; undefined where the server did not say. */

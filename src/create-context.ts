@@ -1,0 +1,45 @@
+import { BoundedMap } from './bounded-map.js'
+import type { GatewayContext } from './gateway/context.js'
+import { createFlowCookies } from './gateway/flow-cookie.js'
+import { createDiscover } from './oauth/discover.js'
+import type { Config } from './options.js'
+import { createGuardedFetch, reachOf } from './security/guarded-fetch.js'
+import { createLeases } from './store/lease.js'
+import { memoryStore } from './store/memory.js'
+import { openCredentials } from './store/open-credentials.js'
+import { createRecords } from './store/records.js'
+
+/** How many users' newest challenges, finished states and the like are remembered. */
+const REMEMBERED = 10_000
+
+/** Builds what the steps share from the options, and opens the store. */
+export function createContext(config: Config): { context: GatewayContext; close: () => Promise<void> } {
+  const { clock, logger, timeout } = config
+  const { store, sealer } = openCredentials(config)
+  const fetch = createGuardedFetch({ timeout, allowPrivateNetworks: config.allowPrivateNetworks })
+  const context: GatewayContext = {
+    config,
+    oauth: {
+      clientName: config.clientName,
+      clientMetadataUrl: config.clientMetadataUrl,
+      records: createRecords(store, sealer),
+      // A store that is safe in one process only needs no lease that others could see.
+      leases: createLeases(store.shared ? store : memoryStore({ clock }), { clock }),
+      discover: createDiscover(fetch, clock, config.local),
+      fetch,
+      reachOf: (server) => (server.declared || config.local ? reachOf(server.url) : 'public'),
+      timeout,
+      clock,
+      logger,
+      registering: new Map(),
+    },
+    cookies: createFlowCookies(sealer, clock),
+    challenges: new BoundedMap(REMEMBERED),
+    undeclared: new BoundedMap(1000),
+    accepted: new WeakSet(),
+    acceptedSignIns: new BoundedMap(REMEMBERED),
+    usedStates: new BoundedMap(REMEMBERED),
+    refreshPauses: new BoundedMap(REMEMBERED),
+  }
+  return { context, close: async () => store.close?.() }
+}

@@ -1,0 +1,65 @@
+import type { IncomingMessage } from 'node:http'
+import { McpDcrError } from '../errors.js'
+import type { Connection, Server } from '../model.js'
+import { refresh } from '../oauth/refresh.js'
+import { connectionKey } from '../store/records.js'
+import type { GatewayContext } from './context.js'
+
+/** How long before its expiry a token is refreshed, in milliseconds. */
+const REFRESH_AHEAD = 60_000
+/** How long a failed refresh is not repeated while the old token still works, in milliseconds. */
+const REFRESH_PAUSE = 10_000
+
+/**
+ * The user's live connection to a server, refreshed where its token is about to expire; undefined where
+ * a sign-in is needed.
+ *
+ * @throws McpDcrError `refresh_failed` where the token has expired and cannot be refreshed just now
+ */
+export async function liveConnection(
+  context: GatewayContext,
+  server: Server,
+  user: string,
+): Promise<Connection | undefined> {
+  const { records, clock } = context.oauth
+  const key = connectionKey(user, server.name)
+  const connection = usable(server, (await records.connections.get(key))?.value)
+  if (connection?.expiresAt === undefined) return connection
+  const remaining = connection.expiresAt - clock()
+  if (remaining > refreshAhead(connection, connection.expiresAt)) return connection
+  if (connection.refreshToken === undefined) return remaining > 0 ? connection : undefined
+  if (remaining > 0 && (context.refreshPauses.get(key) ?? 0) > clock()) return connection
+  try {
+    return usable(server, await refresh(context.oauth, server, connection))
+  } catch (error) {
+    if (remaining <= 0 || !(error instanceof McpDcrError && error.code === 'refresh_failed')) throw error
+    context.refreshPauses.set(key, clock() + REFRESH_PAUSE)
+    return connection
+  }
+}
+
+/** A token that lives for less than two minutes is refreshed at half its life, or every request would. */
+function refreshAhead({ obtainedAt }: Connection, expiresAt: number): number {
+  return Math.min(REFRESH_AHEAD, (expiresAt - obtainedAt) / 2)
+}
+
+/** A token goes to the server that it was issued for, and to no other that took its name. */
+function usable(server: Server, connection: Connection | undefined): Connection | undefined {
+  return connection?.status === 'connected' && connection.serverUrl === server.url ? connection : undefined
+}
+
+/** Sets the upstream's `Authorization`. The client's own is removed whatever happens: it never goes upstream (SPEC 35). */
+export function replaceAuthorization(req: IncomingMessage, accessToken: string | undefined): void {
+  delete req.headers.authorization
+  const kept: string[] = []
+  for (let i = 0; i + 1 < req.rawHeaders.length; i += 2) {
+    const name = req.rawHeaders[i] ?? ''
+    if (name.toLowerCase() !== 'authorization') kept.push(name, req.rawHeaders[i + 1] ?? '')
+  }
+  if (accessToken !== undefined) {
+    const value = `Bearer ${accessToken}`
+    req.headers.authorization = value
+    kept.push('Authorization', value)
+  }
+  req.rawHeaders = kept
+}

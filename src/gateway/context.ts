@@ -1,0 +1,36 @@
+import type { BoundedMap } from '../bounded-map.js'
+import type { Challenge, Connection, Server } from '../model.js'
+import type { OAuthContext } from '../oauth/context.js'
+import type { Config } from '../options.js'
+import { connectionKey } from '../store/records.js'
+import type { FlowCookies } from './flow-cookie.js'
+
+/** What the gateway's steps and routes share; one per `mcpDcr()`. */
+export interface GatewayContext {
+  readonly config: Config
+  readonly oauth: OAuthContext
+  readonly cookies: FlowCookies
+  /** The newest challenge by user and server, for the sign-in that it leads to. */
+  readonly challenges: BoundedMap<string, Challenge>
+  /** Undeclared servers met through their challenge, by name. */
+  readonly undeclared: BoundedMap<string, Server>
+  /** Connections whose token their upstream has accepted. */
+  readonly accepted: WeakSet<Connection>
+  /** The sign-in, by the time of it, of which a token was accepted last; by connection key. */
+  readonly acceptedSignIns: BoundedMap<string, number>
+  /** States that a callback has used up. */
+  readonly usedStates: BoundedMap<string, true>
+  /** Until when, in epoch milliseconds, a connection is not refreshed after a failure, by connection key. */
+  readonly refreshPauses: BoundedMap<string, number>
+}
+
+export function challengeKey(user: string, server: Server): string {
+  return JSON.stringify([user, server.name])
+}
+
+/** Notes that an upstream took the token of this connection. */
+export function noteAccepted({ accepted, acceptedSignIns }: GatewayContext, connection: Connection): void {
+  if (accepted.has(connection)) return
+  accepted.add(connection)
+  acceptedSignIns.set(connectionKey(connection.user, connection.server), connection.connectedAt)
+}

@@ -1,0 +1,105 @@
+import { createHash } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import { parse, serialize } from 'cookie'
+import { McpDcrError } from '../errors.js'
+import type { PendingFlow } from '../model.js'
+import { FLOW_LIFETIME } from '../oauth/authorize.js'
+import type { Sealer } from '../security/seal.js'
+
+/** Unfinished sign-ins per browser: each takes some 1.5 KB of a request's 16 KB of headers. */
+const MAX_FLOWS = 5
+/** What browsers store of one cookie, in bytes (RFC 6265 §6.1). */
+const MAX_COOKIE = 4096
+
+/** Pending flows in the browser's own cookies: bound to it by construction, nothing to sweep (SPEC 26, 29). */
+export interface FlowCookies {
+  /** The `Set-Cookie` values that keep this flow, and drop the oldest where there are too many. */
+  keep(req: IncomingMessage, flow: PendingFlow): Promise<string[]>
+  /**
+   * The flow that this browser began under this state at this base URL.
+   *
+   * @throws McpDcrError `flow_not_found`, `flow_expired`
+   */
+  find(req: IncomingMessage, state: string, baseUrl: string): Promise<PendingFlow>
+  /** The `Set-Cookie` values that drop a finished flow. */
+  drop(req: IncomingMessage, flow: PendingFlow): string[]
+}
+
+export function createFlowCookies(sealer: Sealer, clock: () => number): FlowCookies {
+  return {
+    async keep(req, flow) {
+      const prefix = cookiePrefix(flow.redirectUri)
+      const name = prefix + Math.floor(flow.expiresAt / 1000).toString(36) + '-' + idOf(flow.state)
+      const excess = namesOf(req, prefix).sort().slice(0, -(MAX_FLOWS - 1))
+      const full = await cookie(sealer, name, flow)
+      const { returnTo: _, ...withoutReturn } = flow
+      const value = full.length <= MAX_COOKIE ? full : await cookie(sealer, name, withoutReturn)
+      return [value, ...excess.map((old) => expired(old))]
+    },
+
+    async find(req, state, baseUrl) {
+      const name = cookieOf(req, baseUrl, state)
+      const flow = await open(sealer, state, (name !== undefined && parse(req.headers.cookie ?? '')[name]) || '')
+      if (flow.expiresAt <= clock()) {
+        throw new McpDcrError('flow_expired', 'This sign-in took longer than ten minutes.', {
+          server: flow.server,
+          fix: 'Start again.',
+        })
+      }
+      return flow
+    },
+
+    drop(req, flow) {
+      const name = cookieOf(req, flow.redirectUri, flow.state)
+      return name === undefined ? [] : [expired(name)]
+    },
+  }
+}
+
+const NAME = 'mcp-dcr-'
+
+/** `__Host-` keeps other hosts of the domain from planting one (RFC 6265bis §4.1.3.2); it needs https. */
+function cookiePrefix(url: string): string {
+  return url.startsWith('https:') ? `__Host-${NAME}` : NAME
+}
+
+function idOf(state: string): string {
+  return createHash('sha256').update(state).digest('hex').slice(0, 32)
+}
+
+function namesOf(req: IncomingMessage, prefix: string): string[] {
+  return Object.keys(parse(req.headers.cookie ?? '')).filter((name) => name.startsWith(prefix))
+}
+
+function cookieOf(req: IncomingMessage, url: string, state: string): string | undefined {
+  return namesOf(req, cookiePrefix(url)).find((name) => name.endsWith(`-${idOf(state)}`))
+}
+
+async function cookie(sealer: Sealer, name: string, flow: PendingFlow): Promise<string> {
+  const value = await sealer.seal(JSON.stringify(flow), ['cookie', idOf(flow.state)])
+  return serialize(name, value, { ...attributes(name), maxAge: FLOW_LIFETIME / 1000 })
+}
+
+function expired(name: string): string {
+  return serialize(name, '', { ...attributes(name), maxAge: 0 })
+}
+
+function attributes(name: string): { path: string; httpOnly: boolean; sameSite: 'lax'; secure: boolean } {
+  return { path: '/', httpOnly: true, sameSite: 'lax', secure: name.startsWith('__Host-') }
+}
+
+async function open(sealer: Sealer, state: string, value: string): Promise<PendingFlow> {
+  try {
+    const flow = JSON.parse(await sealer.open(value, ['cookie', idOf(state)])) as PendingFlow
+    if (flow.state === state) return flow
+  } catch {
+    // Whoever forged, cut or moved it learns no more than that it is not known.
+  }
+  throw notFound()
+}
+
+function notFound(): McpDcrError {
+  return new McpDcrError('flow_not_found', 'This browser has no such sign-in under way.', {
+    fix: 'Start again from the page you came from, in the browser in which you want to be signed in. A sign-in can be finished once, within ten minutes.',
+  })
+}

@@ -1,0 +1,104 @@
+import type { Request } from 'express'
+import { McpDcrError } from '../errors.js'
+import type { Challenge, Server } from '../model.js'
+import { prepareAuthorization, startAuthorization, type AuthorizationRequest, type PreparedAuthorization } from '../oauth/authorize.js'
+import { connectionKey } from '../store/records.js'
+import { redirectAnswer } from './answer.js'
+import { authorizeUrl, baseUrlOf, isOnBaseHost } from './base-url.js'
+import { isNavigation } from './caller.js'
+import { challengeKey, type GatewayContext } from './context.js'
+import type { Answer } from './intercept.js'
+
+/** Why somebody has to sign in. */
+export interface Requirement {
+  readonly server: Server
+  readonly user: string
+  readonly challenge: Challenge | undefined
+  /** A token of this server was just rejected: it may have moved. */
+  readonly fresh: boolean
+  /** Where the person is, as their browser sees it. */
+  readonly returnTo: string | undefined
+}
+
+/**
+ * Answers a request that needs a sign-in: a person's browser is redirected into the flow, everybody else
+ * learns the absolute URL at which a person can begin it. Discovery and registration are done for both, so
+ * that what cannot work is said at once.
+ *
+ * @throws McpDcrError what discovery and registration throw; `authorization_required` for all but navigations
+ */
+export async function requireAuthorization(
+  context: GatewayContext,
+  req: Request,
+  requirement: Requirement,
+): Promise<Answer> {
+  const { server, user, challenge, fresh, returnTo } = requirement
+  if (challenge !== undefined) context.challenges.set(challengeKey(user, server), challenge)
+  const request = await authorizationRequest(context, req, server, user, returnTo)
+  const prepared = await prepareAuthorization(context.oauth, request, { fresh })
+  if (!isNavigation(req)) throw authorizationRequired(server, request.baseUrl)
+  if (isOnBaseHost(req, request.baseUrl)) return redirectIntoFlow(context, req, request, prepared)
+  return redirectAnswer(authorizeUrl(request.baseUrl, server.name, request.returnTo), 302)
+}
+
+/** What an authorization of this user at this server needs to know. */
+export async function authorizationRequest(
+  { config, oauth, challenges }: GatewayContext,
+  req: Request,
+  server: Server,
+  user: string,
+  returnTo: string | undefined,
+): Promise<AuthorizationRequest> {
+  const before = (await oauth.records.connections.get(connectionKey(user, server.name)))?.value
+  return {
+    server,
+    user,
+    baseUrl: baseUrlOf(config, req),
+    challenge: challenges.get(challengeKey(user, server)),
+    requestedScope: before?.serverUrl === server.url ? before.requestedScope : undefined,
+    returnTo,
+  }
+}
+
+/** The redirect to the authorization server, and the cookie that remembers the flow. */
+export async function redirectIntoFlow(
+  { cookies, oauth }: GatewayContext,
+  req: Request,
+  request: AuthorizationRequest,
+  prepared: PreparedAuthorization,
+): Promise<Answer> {
+  const { url, flow } = await startAuthorization(oauth, request, prepared)
+  return redirectAnswer(url.href, 302, await cookies.keep(req, flow))
+}
+
+/** The error by which programs learn where a person can sign in. */
+export function authorizationRequired(server: Server, baseUrl: string): McpDcrError {
+  const url = authorizeUrl(baseUrl, server.name)
+  return new McpDcrError('authorization_required', `Sign in to the MCP server "${server.name}" first.`, {
+    server: server.name,
+    authorizationUrl: url,
+    fix: `Open ${url} in a browser, sign in, then repeat the request.`,
+  })
+}
+
+/** An undeclared upstream becomes a server by what the metadata that its challenge names says it is. */
+export async function meetUndeclared(
+  { oauth, undeclared }: GatewayContext,
+  challenge: Challenge | undefined,
+): Promise<Server> {
+  const { resource } = await oauth.discover(undefined, challenge)
+  const server = undeclared.get(resource) ?? undeclaredServer(resource)
+  undeclared.set(resource, server)
+  return server
+}
+
+/** The server that an undeclared upstream's resource identifier stands for. */
+export function undeclaredServer(resource: string): Server {
+  return {
+    name: resource,
+    url: resource,
+    path: undefined,
+    declared: false,
+    oauth: { clientMetadata: {}, authorizationParams: {}, allowMissingPkceMetadata: false, strictResource: false },
+  }
+}

@@ -1,0 +1,91 @@
+import express, { type NextFunction, type Request, type RequestHandler, type Response } from 'express'
+import { connectionStates, type ConnectionState } from './connections.js'
+import { McpDcrError } from './errors.js'
+import { errorAnswer, sendAnswer, toMcpDcrError } from './gateway/answer.js'
+import { ROUTES_PATH } from './gateway/base-url.js'
+import { createContext } from './create-context.js'
+import type { GatewayContext } from './gateway/context.js'
+import { hookResponses } from './gateway/intercept.js'
+import { createMcpFetch } from './gateway/mcp-fetch.js'
+import type { RequestMcp } from './gateway/request-mcp.js'
+import { authorizationRequired } from './gateway/require-authorization.js'
+import { serverOfUrl } from './gateway/resolve-server.js'
+import { serveRequest } from './gateway/serve-request.js'
+import type { Options } from './options.js'
+import { resolveOptions } from './resolve-options.js'
+import { createRoutes } from './routes/index.js'
+
+/** The middleware, and what a gateway's own code can ask of it. */
+export interface McpDcr extends RequestHandler {
+  /** `fetch` in a user's name, outside of a request. Rejects with `authorization_required` where that user has to sign in. */
+  fetch(user: string, server: string): typeof fetch
+  /** How a user stands with each declared server. */
+  connections(user: string): Promise<ConnectionState[]>
+  /** Releases the store, after pending writes. */
+  close(): Promise<void>
+}
+
+declare global {
+  // eslint-disable-next-line @typescript-eslint/no-namespace -- how Express types are extended
+  namespace Express {
+    interface Request {
+      /** What mcp-dcr offers to handlers. */
+      mcp: RequestMcp
+    }
+  }
+}
+
+/**
+ * Signs people in to the OAuth-protected MCP servers behind a gateway. Mount it before the routes that lead
+ * to them.
+ *
+ * @throws McpDcrError at once, for options that cannot be used, a missing or wrong encryption key, or a store
+ * that another process holds or that is damaged
+ */
+export function mcpDcr(options: Options = {}): McpDcr {
+  const config = resolveOptions(options)
+  const { context, close } = createContext(config)
+  const routes = createRoutes(context)
+  hookResponses(express.response)
+
+  async function mcpDcrMiddleware(req: Request, res: Response, next: NextFunction): Promise<void> {
+    if (req.path === ROUTES_PATH || req.path.startsWith(`${ROUTES_PATH}/`)) {
+      req.url = req.url.slice(ROUTES_PATH.length)
+      if (!req.url.startsWith('/')) req.url = `/${req.url}`
+      routes(req, res, next)
+      return
+    }
+    try {
+      await serveRequest(context, req, res)
+    } catch (thrown) {
+      sendAnswer(req, res, errorAnswer(req, toMcpDcrError(thrown, config.logger)))
+      return
+    }
+    next()
+  }
+
+  return Object.assign(mcpDcrMiddleware, {
+    fetch: (user: string, server: string) => fetchFor(context, user, server),
+    connections: (user: string) =>
+      connectionStates(context.oauth.records, user, config.servers ?? [], context.oauth.clock()),
+    close,
+  })
+}
+
+function fetchFor(context: GatewayContext, user: string, name: string): typeof fetch {
+  const { config } = context
+  const server = config.servers?.find((candidate) => candidate.name === name)
+  if (server === undefined) {
+    throw new McpDcrError('unknown_server', `The servers option has no "${name}".`, {
+      fix: 'Use a name that is declared there; inside a request, req.mcp.fetch serves all others.',
+    })
+  }
+  return createMcpFetch(context, {
+    user,
+    serverOf: (url) => serverOfUrl([server], url),
+    undeclared: false,
+    onUnauthorized: () => {
+      throw authorizationRequired(server, config.baseUrl ?? 'http://localhost')
+    },
+  })
+}

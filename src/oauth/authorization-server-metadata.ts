@@ -1,0 +1,112 @@
+import { McpDcrError, quoteUntrusted } from '../errors.js'
+import type { AuthorizationServerMetadata } from '../model.js'
+import { assertEndpointUrl, type GuardedFetch, type Reach } from '../security/guarded-fetch.js'
+import { fetchMetadata, requiredString, stringList } from './fetch-metadata.js'
+
+/** How one issuer's metadata is looked for and judged. */
+export interface IssuerLookup {
+  /** The issuer identifier from which the URLs are built (SPEC 10). */
+  readonly issuer: string
+  /** What the document's `issuer` must be. Defaults to `issuer`. */
+  readonly pinnedIssuer: string | undefined
+  /** The per-server override of SPEC 13. */
+  readonly allowMissingPkceMetadata: boolean
+}
+
+/**
+ * Fetches and checks authorization server metadata (RFC 8414 §3, OpenID Connect Discovery §4).
+ *
+ * @throws McpDcrError `discovery_failed` where no URL has a document, `issuer_mismatch`,
+ * `pkce_not_supported`, `insecure_url` or `metadata_invalid` where the document cannot be used.
+ */
+export async function fetchAuthorizationServerMetadata(
+  lookup: IssuerLookup,
+  fetch: GuardedFetch,
+  reach: Reach,
+): Promise<AuthorizationServerMetadata> {
+  const failures: McpDcrError[] = []
+  for (const url of metadataUrls(assertEndpointUrl(lookup.issuer, 'issuer'))) {
+    const answer = await fetchMetadata(url, fetch, reach)
+    if (answer.found) return read(answer.document, url.href, lookup)
+    failures.push(answer.failure)
+  }
+  const telling = failures.find((failure) => failure.code !== 'discovery_failed')
+  if (telling !== undefined) throw telling
+  throw new McpDcrError(
+    'discovery_failed',
+    `No authorization server metadata was found for ${lookup.issuer}: ${failures.map((f) => f.message).join(' ')}`,
+    { fix: 'Set oauthConfig.authorizationUrl and oauthConfig.tokenUrl for this server, or correct its issuer.' },
+  )
+}
+
+function metadataUrls({ origin, pathname }: URL): URL[] {
+  // SPEC 11: a trailing slash is stripped to build URLs, never to compare.
+  const path = pathname.replace(/\/$/, '')
+  const inserted = [
+    `/.well-known/oauth-authorization-server${path}`,
+    `/.well-known/openid-configuration${path}`,
+  ]
+  const appended = path === '' ? [] : [`${path}/.well-known/openid-configuration`]
+  return [...inserted, ...appended].map((pathAndName) => new URL(origin + pathAndName))
+}
+
+function read(
+  document: Readonly<Record<string, unknown>>,
+  url: string,
+  lookup: IssuerLookup,
+): AuthorizationServerMetadata {
+  const issuer = requiredString(document, 'issuer', url)
+  assertIssuer(issuer, lookup.pinnedIssuer ?? lookup.issuer)
+  const endpoint = (member: string): string =>
+    assertEndpointUrl(requiredString(document, member, url), `${member} of ${lookup.issuer}`).href
+  const optionalEndpoint = (member: string): Record<string, string> =>
+    typeof document[member] === 'string' && document[member] !== '' ? { [member]: endpoint(member) } : {}
+  const list = (member: string): Record<string, readonly string[]> => {
+    const values = stringList(document[member])
+    return values === undefined ? {} : { [member]: values }
+  }
+  const flag = (member: string): Record<string, true> => (document[member] === true ? { [member]: true } : {})
+  const metadata: AuthorizationServerMetadata = {
+    issuer,
+    authorization_endpoint: endpoint('authorization_endpoint'),
+    token_endpoint: endpoint('token_endpoint'),
+    ...optionalEndpoint('registration_endpoint'),
+    ...optionalEndpoint('revocation_endpoint'),
+    ...list('scopes_supported'),
+    ...list('token_endpoint_auth_methods_supported'),
+    ...list('code_challenge_methods_supported'),
+    ...flag('authorization_response_iss_parameter_supported'),
+    ...flag('client_id_metadata_document_supported'),
+  }
+  assertPkce(metadata, lookup.allowMissingPkceMetadata)
+  return metadata
+}
+
+/** RFC 8414 §3.3: identical, else not used. Only the slash of an issuer without a path is forgiven (SPEC 12). */
+function assertIssuer(issuer: string, expected: string): void {
+  if (issuer === expected || isSameBareOrigin(issuer, expected)) return
+  throw new McpDcrError(
+    'issuer_mismatch',
+    `The metadata names the issuer ${quoteUntrusted(issuer)}, but ${quoteUntrusted(expected)} was asked for.`,
+    { fix: 'If the provider is known to do this, set oauthConfig.issuer of this server to the issuer that its metadata names.' },
+  )
+}
+
+function isSameBareOrigin(a: string, b: string): boolean {
+  return `${a}/` === b ? new URL(b).pathname === '/' : a === `${b}/` && new URL(a).pathname === '/'
+}
+
+function assertPkce(metadata: AuthorizationServerMetadata, allowMissing: boolean): void {
+  const methods = metadata.code_challenge_methods_supported
+  if (methods === undefined ? allowMissing : methods.includes('S256')) return
+  throw new McpDcrError(
+    'pkce_not_supported',
+    `The metadata of ${quoteUntrusted(metadata.issuer)} does not offer PKCE with S256.`,
+    {
+      fix:
+        methods === undefined
+          ? 'If the provider supports PKCE without saying so, set oauthConfig.dangerouslyAllowMissingPkceMetadata.'
+          : 'The provider has to support S256.',
+    },
+  )
+}

@@ -1,0 +1,112 @@
+import * as openid from 'openid-client'
+import { McpDcrError } from '../errors.js'
+import type { Challenge, Discovered, OAuthClient, PendingFlow, Server } from '../model.js'
+import { assertEndpointUrl } from '../security/guarded-fetch.js'
+import { chooseScope, scopeList } from './choose-scope.js'
+import type { OAuthContext } from './context.js'
+import { ensureClient } from './ensure-client.js'
+
+/** How long a person may take to sign in, in milliseconds (SPEC 26). */
+export const FLOW_LIFETIME = 10 * 60_000
+
+/** What an authorization needs to know. */
+export interface AuthorizationRequest {
+  readonly server: Server
+  readonly user: string
+  readonly baseUrl: string
+  readonly challenge: Challenge | undefined
+  /** What was asked for before (SPEC 39). */
+  readonly requestedScope: string | undefined
+  /** A path and query on the gateway. */
+  readonly returnTo: string | undefined
+}
+
+/** Everything that can be done before the person comes: discovered, registered. */
+export interface PreparedAuthorization {
+  readonly discovered: Discovered
+  readonly client: OAuthClient
+  readonly scope: string | undefined
+}
+
+/**
+ * Discovers the authorization server and makes sure of a client.
+ *
+ * @throws McpDcrError what discovery and registration throw
+ */
+export async function prepareAuthorization(
+  context: OAuthContext,
+  { server, baseUrl, challenge, requestedScope }: AuthorizationRequest,
+  options: { fresh: boolean },
+): Promise<PreparedAuthorization> {
+  const discovered = await context.discover(server, challenge, options)
+  const scope = chooseScope(server, discovered, challenge, requestedScope)
+  const client = await ensureClient(context, { server, discovered, scope, baseUrl })
+  return { discovered, client, scope }
+}
+
+/** Builds the authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2) and what must be remembered of it. */
+export async function startAuthorization(
+  context: OAuthContext,
+  request: AuthorizationRequest,
+  { discovered, client, scope }: PreparedAuthorization,
+): Promise<{ url: URL; flow: PendingFlow }> {
+  const { server, user, baseUrl, returnTo } = request
+  const { authorizationServer } = discovered
+  const resource = resourceToSend(server, discovered)
+  const flow: PendingFlow = {
+    state: openid.randomState(),
+    codeVerifier: openid.randomPKCECodeVerifier(),
+    user,
+    server: server.name,
+    serverUrl: server.url,
+    redirectUri: `${baseUrl}/api/oauth/callback`,
+    authorizationServer: whatTheCallbackNeeds(discovered),
+    clientSource: client.source,
+    clientId: client.clientId,
+    ...(resource !== undefined && { resource }),
+    ...(scope !== undefined && { scope }),
+    ...(returnTo !== undefined && { returnTo }),
+    expiresAt: context.clock() + FLOW_LIFETIME,
+  }
+  const url = assertEndpointUrl(authorizationServer.authorization_endpoint, 'authorization_endpoint')
+  const parameters: Record<string, string | undefined> = {
+    // OpenID Connect Core §11: `offline_access` is granted only where consent is asked for.
+    ...(scopeList(scope).includes('offline_access') && { prompt: 'consent' }),
+    ...server.oauth.authorizationParams,
+    response_type: 'code',
+    client_id: client.clientId,
+    redirect_uri: flow.redirectUri,
+    state: flow.state,
+    code_challenge: await openid.calculatePKCECodeChallenge(flow.codeVerifier),
+    code_challenge_method: 'S256',
+    scope,
+    resource,
+  }
+  for (const [name, value] of Object.entries(parameters)) {
+    if (value !== undefined) url.searchParams.set(name, value)
+  }
+  return { url, flow }
+}
+
+/** The metadata's own string verbatim; `URL.href` would add a slash (SPEC 24). */
+function resourceToSend(server: Server, discovered: Discovered): string | undefined {
+  if (server.oauth.resource === false) return undefined
+  return server.oauth.resource ?? discovered.resource
+}
+
+/** A cookie has room for 4 KB: of the metadata it holds what exchange, refresh and revocation use. */
+function whatTheCallbackNeeds({ authorizationServer }: Discovered): PendingFlow['authorizationServer'] {
+  const { issuer, authorization_endpoint, token_endpoint, revocation_endpoint } = authorizationServer
+  const methods = authorizationServer.token_endpoint_auth_methods_supported
+  if (token_endpoint === '') throw new McpDcrError('metadata_invalid', `${issuer} has no token endpoint.`)
+  return {
+    issuer,
+    authorization_endpoint,
+    token_endpoint,
+    ...(revocation_endpoint !== undefined && { revocation_endpoint }),
+    ...(methods !== undefined && { token_endpoint_auth_methods_supported: methods }),
+    ...(authorizationServer.authorization_response_iss_parameter_supported === true && {
+      authorization_response_iss_parameter_supported: true,
+    }),
+  }
+}

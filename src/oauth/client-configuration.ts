@@ -1,0 +1,48 @@
+import * as openid from 'openid-client'
+import type { AuthorizationServerMetadata, OAuthClient } from '../model.js'
+import type { GuardedFetch, Reach } from '../security/guarded-fetch.js'
+
+/** Sends a request for openid-client through the guarded fetch, and makes its answer readable to it. */
+export function openidFetch(
+  fetch: GuardedFetch,
+  reach: Reach,
+  normalize: (response: Response) => Promise<Response>,
+): openid.CustomFetch {
+  return async (url, { method, headers, body, signal }) => {
+    const init: RequestInit = { method, headers: new Headers(headers), signal: signal ?? null }
+    if (body !== undefined) init.body = body as NonNullable<RequestInit['body']>
+    return normalize(await fetch(url, init, reach))
+  }
+}
+
+/**
+ * openid-client's Configuration for a client and its issuer. The client authentication is chosen here:
+ * by default openid-client would use `client_secret_post` whatever was registered (SPEC 18).
+ */
+export function clientConfiguration(
+  authorizationServer: AuthorizationServerMetadata,
+  client: OAuthClient,
+  fetch: openid.CustomFetch,
+): openid.Configuration {
+  const configuration = new openid.Configuration(
+    structuredClone(authorizationServer) as openid.ServerMetadata,
+    client.clientId,
+    undefined,
+    clientAuthentication(client),
+  )
+  configuration[openid.customFetch] = fetch
+  // http is refused by the guarded fetch, everywhere but on loopback.
+  openid.allowInsecureRequests(configuration)
+  return configuration
+}
+
+function clientAuthentication({ tokenEndpointAuthMethod, clientSecret }: OAuthClient): openid.ClientAuth {
+  switch (tokenEndpointAuthMethod) {
+    case 'client_secret_basic':
+      return openid.ClientSecretBasic(clientSecret)
+    case 'client_secret_post':
+      return openid.ClientSecretPost(clientSecret)
+    case 'none':
+      return openid.None()
+  }
+}

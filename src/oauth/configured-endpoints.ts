@@ -1,0 +1,52 @@
+import { McpDcrError } from '../errors.js'
+import type { AuthorizationServerMetadata, Server } from '../model.js'
+
+/**
+ * The authorization server of a server whose `authorizationUrl` and `tokenUrl` are configured. Its
+ * metadata is still looked for (at the configured issuer, at those that the resource names on the same
+ * origin, at the authorization URL's origin), because it holds the registration endpoint and the issuer;
+ * the configured endpoints win over it. Without metadata the endpoints alone must do.
+ */
+export async function configuredAuthorizationServer(
+  server: Server,
+  namedIssuers: readonly string[],
+  lookUp: (issuer: string) => Promise<AuthorizationServerMetadata>,
+): Promise<AuthorizationServerMetadata> {
+  const { origin } = new URL(server.oauth.authorizationUrl ?? '')
+  const sameOrigin = namedIssuers.filter((issuer) => URL.canParse(issuer) && new URL(issuer).origin === origin)
+  const pinned = server.oauth.issuer === undefined ? [] : [server.oauth.issuer]
+  for (const issuer of new Set([...pinned, ...sameOrigin, origin])) {
+    try {
+      return withConfiguredEndpoints(await lookUp(issuer), server)
+    } catch (error) {
+      // A document that is there but must not be used is an error; one that is not there is not missed.
+      if (!(error instanceof McpDcrError) || !MAY_BE_MISSING.has(error.code)) throw error
+    }
+  }
+  return withConfiguredEndpoints(
+    { issuer: server.oauth.issuer ?? origin, authorization_endpoint: '', token_endpoint: '' },
+    server,
+  )
+}
+
+const MAY_BE_MISSING = new Set([
+  'discovery_failed',
+  'metadata_invalid',
+  'redirect_refused',
+  'request_failed',
+  'request_timeout',
+  'response_too_large',
+])
+
+/** What the gateway's author configured wins over what the metadata says. */
+export function withConfiguredEndpoints(
+  metadata: AuthorizationServerMetadata,
+  { oauth }: Server,
+): AuthorizationServerMetadata {
+  return {
+    ...metadata,
+    ...(oauth.authorizationUrl !== undefined && { authorization_endpoint: oauth.authorizationUrl }),
+    ...(oauth.tokenUrl !== undefined && { token_endpoint: oauth.tokenUrl }),
+    ...(oauth.registrationUrl !== undefined && { registration_endpoint: oauth.registrationUrl }),
+  }
+}

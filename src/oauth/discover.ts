@@ -1,0 +1,153 @@
+import { BoundedMap } from '../bounded-map.js'
+import { McpDcrError } from '../errors.js'
+import type { AuthorizationServerMetadata, Challenge, Discovered, Server } from '../model.js'
+import { reachOf, type GuardedFetch, type Reach } from '../security/guarded-fetch.js'
+import { fetchAuthorizationServerMetadata } from './authorization-server-metadata.js'
+import { configuredAuthorizationServer, withConfiguredEndpoints } from './configured-endpoints.js'
+import { findResourceMetadata, type ResourceMetadata } from './resource-metadata.js'
+
+/** How long a discovery is used again, in milliseconds. */
+const LIFETIME = 5 * 60_000
+/** How long a rejected token may not cause another discovery of the same server, in milliseconds. */
+const FRESH_INTERVAL = 10_000
+/** How many discoveries are kept. */
+const CACHE_SIZE = 1000
+/** How many of a resource's authorization servers are tried (SPEC 8). */
+const MAX_AUTHORIZATION_SERVERS = 3
+
+export interface DiscoverOptions {
+  /** Do not trust the cache: a token of this server was just rejected, it may have moved (RFC 9728 §5.2). Defaults to false. */
+  fresh?: boolean
+}
+
+/**
+ * Finds the resource and the authorization server of an MCP server. The one discovery function: every
+ * path through the library uses it, and its one cache.
+ *
+ * @param server undefined for an undeclared upstream: its challenge names the metadata, that names the resource.
+ */
+export type Discover = (
+  server: Server | undefined,
+  challenge: Challenge | undefined,
+  options?: DiscoverOptions,
+) => Promise<Discovered>
+
+interface Entry {
+  readonly startedAt: number
+  readonly result: Promise<Discovered>
+}
+
+/** @param local whether the gateway is on loopback, where an undeclared upstream may be too. */
+export function createDiscover(fetch: GuardedFetch, clock: () => number, local: boolean): Discover {
+  const cache = new BoundedMap<string, Entry>(CACHE_SIZE)
+
+  return function discover(server, challenge, { fresh = false } = {}) {
+    const key = JSON.stringify([server?.name, server?.url, server?.oauth, challenge?.resourceMetadata])
+    const cached = cache.get(key)
+    if (cached !== undefined && clock() - cached.startedAt < (fresh ? FRESH_INTERVAL : LIFETIME)) return cached.result
+    const result = discoverOnce(server, challenge, fetch, reachFor(server, challenge, local))
+    const entry = { startedAt: clock(), result }
+    cache.set(key, entry)
+    result.catch(() => {
+      if (cache.get(key) === entry) cache.delete(key)
+    })
+    return result
+  }
+}
+
+/** Metadata never leads to a more private network than the server itself lives on. */
+function reachFor(server: Server | undefined, challenge: Challenge | undefined, local: boolean): Reach {
+  const url = server?.url ?? challenge?.resourceMetadata
+  return url !== undefined && URL.canParse(url) && (server?.declared === true || local) ? reachOf(url) : 'public'
+}
+
+async function discoverOnce(
+  server: Server | undefined,
+  challenge: Challenge | undefined,
+  fetch: GuardedFetch,
+  reach: Reach,
+): Promise<Discovered> {
+  const metadata = await findResourceMetadata(server, challenge, fetch, reach).catch((error: unknown) => {
+    // Configured endpoints work without resource metadata, unless it is there and for another resource.
+    if (hasConfiguredEndpoints(server) && !(error instanceof McpDcrError && error.code === 'resource_mismatch')) {
+      return undefined
+    }
+    throw error
+  })
+  if (server === undefined && metadata === undefined) throw undeclaredWithoutMetadata()
+  const authorizationServer = await chooseAuthorizationServer(server, metadata, fetch, reach)
+  return {
+    resource: metadata?.resource ?? server?.url ?? '',
+    authorizationServer,
+    ...(metadata?.scopesSupported !== undefined && { scopesSupported: metadata.scopesSupported }),
+  }
+}
+
+async function chooseAuthorizationServer(
+  server: Server | undefined,
+  metadata: ResourceMetadata | undefined,
+  fetch: GuardedFetch,
+  reach: Reach,
+): Promise<AuthorizationServerMetadata> {
+  const lookUp = (issuer: string): Promise<AuthorizationServerMetadata> =>
+    fetchAuthorizationServerMetadata(
+      {
+        issuer,
+        pinnedIssuer: server?.oauth.issuer,
+        allowMissingPkceMetadata: server?.oauth.allowMissingPkceMetadata === true,
+      },
+      fetch,
+      reach,
+    )
+  if (server !== undefined && hasConfiguredEndpoints(server)) {
+    return configuredAuthorizationServer(server, metadata?.authorizationServers ?? [], lookUp)
+  }
+  const issuers = candidateIssuers(server, metadata)
+  let firstFailure: unknown
+  for (const issuer of issuers) {
+    try {
+      const found = await lookUp(issuer)
+      return server === undefined ? found : withConfiguredEndpoints(found, server)
+    } catch (error) {
+      firstFailure ??= error
+    }
+  }
+  if (metadata === undefined && server?.declared === true && isNotFound(firstFailure)) return defaultEndpoints(server)
+  throw firstFailure
+}
+
+function candidateIssuers(server: Server | undefined, metadata: ResourceMetadata | undefined): readonly string[] {
+  const named = metadata?.authorizationServers ?? []
+  if (named.length > 0) return named.slice(0, MAX_AUTHORIZATION_SERVERS)
+  if (server?.oauth.issuer !== undefined) return [server.oauth.issuer]
+  // Servers of 2025-03-26 have no resource metadata: the issuer is their own origin (SPEC 47).
+  return [new URL(server?.url ?? metadata?.resource ?? '').origin]
+}
+
+/** SPEC 47: the endpoints that MCP 2025-03-26 prescribed for servers without any metadata. */
+function defaultEndpoints(server: Server): AuthorizationServerMetadata {
+  const { origin } = new URL(server.url)
+  return withConfiguredEndpoints(
+    {
+      issuer: origin,
+      authorization_endpoint: `${origin}/authorize`,
+      token_endpoint: `${origin}/token`,
+      registration_endpoint: `${origin}/register`,
+    },
+    server,
+  )
+}
+
+function hasConfiguredEndpoints(server: Server | undefined): boolean {
+  return server?.oauth.authorizationUrl !== undefined && server.oauth.tokenUrl !== undefined
+}
+
+function isNotFound(error: unknown): boolean {
+  return error instanceof McpDcrError && error.code === 'discovery_failed'
+}
+
+function undeclaredWithoutMetadata(): McpDcrError {
+  return new McpDcrError('discovery_failed', 'The upstream’s challenge names no resource metadata.', {
+    fix: 'Declare the MCP server in the servers option, or in mcp.json.',
+  })
+}

@@ -1,0 +1,168 @@
+import * as openid from 'openid-client'
+import { McpDcrError, quoteUntrusted } from '../errors.js'
+import type { Connection, PendingFlow, Server } from '../model.js'
+import { connectionKey } from '../store/records.js'
+import { scopeList } from './choose-scope.js'
+import { clientConfiguration, openidFetch } from './client-configuration.js'
+import type { OAuthContext } from './context.js'
+import { forgetClient, recallClient } from './ensure-client.js'
+import { normalizeTokenResponse, readTokens, type Tokens } from './token-response.js'
+import { unwrapError } from './unwrap-error.js'
+
+/**
+ * Finishes a flow: checks the authorization response, exchanges the code, saves the connection. The caller
+ * has matched `state`, browser and user already.
+ *
+ * @param parameters the callback's query
+ * @throws McpDcrError `issuer_mismatch`, `access_denied`, `authorization_failed`, `client_invalid`,
+ * `token_request_failed`, `token_response_invalid`, or what the store throws.
+ */
+export async function finishAuthorization(
+  context: OAuthContext,
+  server: Server,
+  flow: PendingFlow,
+  parameters: URLSearchParams,
+): Promise<Connection> {
+  assertIssuerParameter(flow, parameters)
+  assertNoError(flow, parameters)
+  const tokens = await exchangeCode(context, server, flow, parameters)
+  const connection = toConnection(flow, tokens, context.clock())
+  await save(context, connection)
+  context.logger.info('connected', { server: server.name })
+  return connection
+}
+
+/**
+ * RFC 9207 §2.4, before the code goes anywhere and before an error is looked at (SPEC 28): on a mismatch
+ * nothing in the response may be believed or shown.
+ */
+function assertIssuerParameter({ authorizationServer, server }: PendingFlow, parameters: URLSearchParams): void {
+  const received = parameters.getAll('iss')
+  const { issuer, authorization_response_iss_parameter_supported: expected } = authorizationServer
+  if (received.length === 0 ? expected !== true : received.length === 1 && received[0] === issuer) return
+  throw new McpDcrError(
+    'issuer_mismatch',
+    received.length === 0
+      ? 'The sign-in came back without the issuer that it should name.'
+      : 'The sign-in came back from another issuer than it began with.',
+    {
+      server,
+      fix: 'Do not repeat it blindly: the answer may have been meddled with. Where the endpoints are configured by hand, set oauthConfig.issuer to the provider’s issuer.',
+    },
+  )
+}
+
+/** RFC 6749 §4.1.2.1. */
+function assertNoError({ server }: PendingFlow, parameters: URLSearchParams): void {
+  const error = parameters.get('error')
+  if (error === null) return
+  if (error === 'access_denied') {
+    throw new McpDcrError('access_denied', 'Access was not granted.', {
+      server,
+      fix: 'Sign in again and allow access, or ask the provider’s administrator.',
+    })
+  }
+  const description = parameters.get('error_description')
+  throw new McpDcrError(
+    'authorization_failed',
+    `The provider answered ${quoteUntrusted(error)}${description === null ? '' : `: ${quoteUntrusted(description)}`}.`,
+    { server, fix: 'Sign in again. If it stays, check the scopes and the client’s settings at the provider.' },
+  )
+}
+
+async function exchangeCode(
+  context: OAuthContext,
+  server: Server,
+  flow: PendingFlow,
+  parameters: URLSearchParams,
+): Promise<Tokens> {
+  const client = await recallClient(context, server, flow)
+  const fetch = openidFetch(context.fetch, context.reachOf(server), normalizeTokenResponse)
+  // openid-client takes redirect_uri from this URL: it is the configured one, never the request's.
+  const callback = new URL(flow.redirectUri)
+  callback.search = parameters.toString()
+  try {
+    const answer = await openid.authorizationCodeGrant(
+      clientConfiguration(flow.authorizationServer, client, fetch),
+      callback,
+      { pkceCodeVerifier: flow.codeVerifier, expectedState: flow.state },
+      flow.resource === undefined ? {} : { resource: flow.resource },
+    )
+    return readTokens(answer, context.clock())
+  } catch (thrown) {
+    const failure = unwrapError(thrown)
+    if (failure.error === 'invalid_client') {
+      await forgetClient(context, server, flow)
+      throw new McpDcrError('client_invalid', 'The provider does not accept this gateway’s client any more.', {
+        server: server.name,
+        cause: failure.cause,
+        fix:
+          flow.clientSource === 'static'
+            ? 'Check oauthConfig.clientId and oauthConfig.clientSecret of this server.'
+            : 'Sign in again: the gateway registers anew.',
+      })
+    }
+    throw tokenError(failure, server)
+  }
+}
+
+function tokenError({ error, description, status, cause }: ReturnType<typeof unwrapError>, server: Server): McpDcrError {
+  const said = [error, description].filter((text) => text !== undefined).join(': ')
+  const answered = error !== undefined || status !== undefined || cause instanceof McpDcrError
+  return new McpDcrError(
+    answered ? 'token_request_failed' : 'token_response_invalid',
+    said !== '' ? `The token endpoint refused (${said}).` : cause instanceof McpDcrError ? cause.message : 'The token endpoint’s answer cannot be used.',
+    { server: server.name, cause, fix: 'Sign in again.' },
+  )
+}
+
+function toConnection(flow: PendingFlow, tokens: Tokens, now: number): Connection {
+  const granted = tokens.scope ?? flow.scope
+  return {
+    user: flow.user,
+    server: flow.server,
+    serverUrl: flow.serverUrl,
+    status: 'connected',
+    ...(flow.resource !== undefined && { resource: flow.resource }),
+    clientSource: flow.clientSource,
+    clientId: flow.clientId,
+    redirectUri: flow.redirectUri,
+    authorizationServer: flow.authorizationServer,
+    accessToken: tokens.accessToken,
+    ...(tokens.refreshToken !== undefined && { refreshToken: tokens.refreshToken }),
+    ...(tokens.expiresAt !== undefined && { expiresAt: tokens.expiresAt }),
+    ...(granted !== undefined && { scope: granted }),
+    ...(flow.scope !== undefined && { requestedScope: flow.scope }),
+    obtainedBy: 'authorization',
+    obtainedAt: now,
+    connectedAt: now,
+  }
+}
+
+/** A sign-in that just happened wins over whatever was there; the loop is for a refresh that saves meanwhile. */
+async function save({ records }: OAuthContext, connection: Connection): Promise<void> {
+  const key = connectionKey(connection.user, connection.server)
+  for (let attempt = 0; attempt < 5; attempt++) {
+    const before = await records.connections.get(key)
+    if (await records.connections.save(key, before?.version, withRequestedBefore(connection, before?.value))) return
+  }
+  throw new McpDcrError('store_write_failed', 'The connection kept changing while it was saved.', {
+    server: connection.server,
+    fix: 'Sign in again.',
+  })
+}
+
+/** Google issues its refresh token once: a later sign-in with the same client keeps it (FIELD-NOTES, Google). */
+function withRequestedBefore(connection: Connection, before: Connection | undefined): Connection {
+  const same =
+    before?.clientId === connection.clientId &&
+    before.serverUrl === connection.serverUrl &&
+    before.authorizationServer.issuer === connection.authorizationServer.issuer
+  if (!same) return connection
+  const scopes = new Set([...scopeList(before.requestedScope), ...scopeList(connection.requestedScope)])
+  return {
+    ...connection,
+    ...(connection.refreshToken === undefined && before.refreshToken !== undefined && { refreshToken: before.refreshToken }),
+    ...(scopes.size > 0 && { requestedScope: [...scopes].join(' ') }),
+  }
+}

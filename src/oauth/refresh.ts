@@ -1,0 +1,109 @@
+import * as openid from 'openid-client'
+import { McpDcrError } from '../errors.js'
+import type { Connection, Server } from '../model.js'
+import { connectionKey, type Versioned } from '../store/records.js'
+import { clientConfiguration, openidFetch } from './client-configuration.js'
+import type { OAuthContext } from './context.js'
+import { forgetClient, recallClient } from './ensure-client.js'
+import { normalizeTokenResponse, readTokens } from './token-response.js'
+import { unwrapError } from './unwrap-error.js'
+
+/**
+ * Refreshes a connection (RFC 6749 §6), unless another request or instance did so since it was read: the
+ * lease is taken before the network call, and the record is read again under it (SPEC 38).
+ *
+ * @param stale the connection whose access token is to be replaced
+ * @returns the connection as it is afterwards; `needs_authorization` where only a sign-in helps; undefined where it is gone
+ * @throws McpDcrError `refresh_failed` where trying later may help, and what the store throws: nothing was lost then
+ */
+export async function refresh(
+  context: OAuthContext,
+  server: Server,
+  stale: Connection,
+): Promise<Connection | undefined> {
+  const key = connectionKey(stale.user, stale.server)
+  return context.leases.withLease(`refresh ${key}`, context.timeout + 5_000, async () => {
+    const held = await context.records.connections.get(key)
+    if (held === undefined || held.value.accessToken !== stale.accessToken) return held?.value
+    if (held.value.refreshToken === undefined) return needsAuthorization(context, key, held, 'token_expired')
+    return refreshUnderLease(context, server, key, held, held.value.refreshToken)
+  })
+}
+
+async function refreshUnderLease(
+  context: OAuthContext,
+  server: Server,
+  key: string,
+  held: Versioned<Connection>,
+  refreshToken: string,
+): Promise<Connection | undefined> {
+  const connection = held.value
+  const fetch = openidFetch(context.fetch, context.reachOf(server), normalizeTokenResponse)
+  let refreshed: Connection
+  try {
+    const client = await recallClient(context, server, connection)
+    const answer = await openid.refreshTokenGrant(
+      clientConfiguration(connection.authorizationServer, client, fetch),
+      refreshToken,
+      // No scope: a refresh keeps what was granted and cannot widen it (SPEC 37).
+      connection.resource === undefined ? {} : { resource: connection.resource },
+    )
+    const tokens = readTokens(answer, context.clock())
+    const { expiresAt: _, ...rest } = connection
+    refreshed = {
+      ...rest,
+      accessToken: tokens.accessToken,
+      refreshToken: tokens.refreshToken ?? refreshToken,
+      ...(tokens.expiresAt !== undefined && { expiresAt: tokens.expiresAt }),
+      ...(tokens.scope !== undefined && { scope: tokens.scope }),
+      obtainedBy: 'refresh',
+      obtainedAt: context.clock(),
+    }
+  } catch (thrown) {
+    return onFailure(context, server, key, held, thrown)
+  }
+  // A failed save fails the call: the rotated token must not be used by one request and lost to the next.
+  if (await context.records.connections.save(key, held.version, refreshed)) return refreshed
+  return (await context.records.connections.get(key))?.value
+}
+
+/** RFC 6749 §5.2. These alone say that the grant or the client is gone for good. */
+const FINAL = new Set(['invalid_grant', 'invalid_client', 'unauthorized_client', 'unsupported_grant_type', 'invalid_scope'])
+
+async function onFailure(
+  context: OAuthContext,
+  server: Server,
+  key: string,
+  held: Versioned<Connection>,
+  thrown: unknown,
+): Promise<Connection | undefined> {
+  if (thrown instanceof McpDcrError && thrown.code === 'client_invalid') {
+    return needsAuthorization(context, key, held, 'client_invalid')
+  }
+  const { error, cause } = unwrapError(thrown)
+  if (error !== undefined && FINAL.has(error)) {
+    if (error === 'invalid_client') await forgetClient(context, server, held.value)
+    context.logger.warn('refresh refused', { server: server.name, error })
+    return needsAuthorization(context, key, held, error === 'invalid_client' ? 'client_invalid' : 'refresh_refused')
+  }
+  throw new McpDcrError('refresh_failed', 'The authorization server could not refresh the connection.', {
+    server: server.name,
+    cause,
+    fix: 'Try again in a moment; the connection is kept.',
+  })
+}
+
+/**
+ * Drops the tokens, keeps the record: it says why, and what had been asked for. Only if the record is
+ * unchanged; otherwise somebody else was luckier, and theirs is returned (SPEC 38).
+ */
+export async function needsAuthorization(
+  { records }: Pick<OAuthContext, 'records'>,
+  key: string,
+  held: Versioned<Connection>,
+  reason: string,
+): Promise<Connection | undefined> {
+  const { accessToken: _a, refreshToken: _r, expiresAt: _e, ...kept } = held.value
+  await records.connections.save(key, held.version, { ...kept, status: 'needs_authorization', reason })
+  return (await records.connections.get(key))?.value
+}

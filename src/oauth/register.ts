@@ -1,0 +1,104 @@
+import * as openid from 'openid-client'
+import { McpDcrError, type ErrorCode } from '../errors.js'
+import type { AuthorizationServerMetadata, Server } from '../model.js'
+import { assertEndpointUrl, type GuardedFetch, type Reach } from '../security/guarded-fetch.js'
+import { openidFetch } from './client-configuration.js'
+import { registrationInstructions } from './registration-instructions.js'
+import { registrationRequest, type ClientDescription } from './registration-request.js'
+import { normalizeRegistrationResponse, readRegisteredClient, type RegisteredClient } from './registration-response.js'
+import { unwrapError } from './unwrap-error.js'
+
+/**
+ * Registers a client (RFC 7591 §3).
+ *
+ * @throws McpDcrError `registration_endpoint_not_found`, `invalid_redirect_uri`, `invalid_client_metadata`,
+ * `invalid_software_statement`, `unapproved_software_statement`, `registration_failed`, `registration_response_invalid`.
+ */
+export async function register(
+  server: Server,
+  authorizationServer: AuthorizationServerMetadata,
+  description: ClientDescription,
+  scope: string | undefined,
+  fetch: GuardedFetch,
+  reach: Reach,
+): Promise<RegisteredClient> {
+  if (authorizationServer.registration_endpoint === undefined) {
+    throw new McpDcrError(
+      'registration_endpoint_not_found',
+      `${authorizationServer.issuer} does not offer dynamic client registration.`,
+      { server: server.name, fix: registrationInstructions(server, description.redirectUri) },
+    )
+  }
+  assertEndpointUrl(authorizationServer.registration_endpoint, 'registration_endpoint')
+  const metadata = registrationRequest(server, authorizationServer, description, scope)
+  const initialAccessToken = await resolveInitialAccessToken(server)
+  try {
+    const configuration = await openid.dynamicClientRegistration(
+      wellKnownUrl(authorizationServer),
+      metadata as Partial<openid.ClientMetadata>,
+      undefined,
+      {
+        ...(initialAccessToken !== undefined && { initialAccessToken }),
+        execute: [openid.allowInsecureRequests],
+        [openid.customFetch]: answerDiscovery(authorizationServer, fetch, reach),
+      },
+    )
+    return readRegisteredClient(
+      configuration.clientMetadata(),
+      String(metadata['token_endpoint_auth_method']),
+      authorizationServer,
+    )
+  } catch (error) {
+    throw error instanceof McpDcrError ? error : registrationError(error, server, description.redirectUri)
+  }
+}
+
+function wellKnownUrl({ issuer }: AuthorizationServerMetadata): URL {
+  return new URL('/.well-known/oauth-authorization-server', issuer)
+}
+
+/**
+ * openid-client always discovers before it registers, and judges the issuer less strictly than RFC 8414
+ * §3.3 wants: it is given the metadata that was validated already, so one discovery serves both.
+ */
+function answerDiscovery(metadata: AuthorizationServerMetadata, fetch: GuardedFetch, reach: Reach): openid.CustomFetch {
+  const send = openidFetch(fetch, reach, normalizeRegistrationResponse)
+  return (url, options) =>
+    options.method === 'GET' ? Promise.resolve(Response.json(metadata)) : send(url, options)
+}
+
+async function resolveInitialAccessToken({ name, oauth }: Server): Promise<string | undefined> {
+  if (typeof oauth.initialAccessToken !== 'function') return oauth.initialAccessToken
+  try {
+    return await oauth.initialAccessToken()
+  } catch (cause) {
+    throw new McpDcrError('registration_failed', 'The initialAccessToken function failed.', { cause, server: name })
+  }
+}
+
+/** RFC 7591 §3.2.2. */
+const CODES: ReadonlyMap<string | undefined, ErrorCode> = new Map([
+  ['invalid_redirect_uri', 'invalid_redirect_uri'],
+  ['invalid_client_metadata', 'invalid_client_metadata'],
+  ['invalid_software_statement', 'invalid_software_statement'],
+  ['unapproved_software_statement', 'unapproved_software_statement'],
+])
+
+function registrationError(thrown: unknown, server: Server, redirectUri: string): McpDcrError {
+  const { error, description, status, cause } = unwrapError(thrown)
+  if (cause instanceof McpDcrError) return cause
+  const code = CODES.get(error) ?? (status === undefined ? 'registration_response_invalid' : 'registration_failed')
+  const said = [error, description].filter((text) => text !== undefined).join(': ')
+  const answered = status === undefined ? 'gave an answer that cannot be used' : `answered with status ${status}`
+  return new McpDcrError(
+    code,
+    `The registration endpoint ${answered}${said === '' ? '' : ` (${said})`}.`,
+    { server: server.name, cause, fix: FIXES[code] ?? registrationInstructions(server, redirectUri) },
+  )
+}
+
+const FIXES: Partial<Record<ErrorCode, string>> = {
+  invalid_client_metadata: 'Adjust oauthConfig.clientMetadata, oauthConfig.scopes or oauthConfig.tokenEndpointAuthMethod of this server.',
+  invalid_software_statement: 'Correct oauthConfig.softwareStatement of this server.',
+  unapproved_software_statement: 'Ask the provider to approve the software statement, or set another in oauthConfig.softwareStatement.',
+}

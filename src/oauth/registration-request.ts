@@ -1,0 +1,57 @@
+import type { AuthorizationServerMetadata, Server, TokenEndpointAuthMethod } from '../model.js'
+import { isLoopbackUrl } from '../security/guarded-fetch.js'
+
+/** What the client metadata is made of, for registration and metadata document alike. */
+export interface ClientDescription {
+  readonly clientName: string
+  readonly redirectUri: string
+}
+
+const METHODS: readonly TokenEndpointAuthMethod[] = ['none', 'client_secret_basic', 'client_secret_post']
+
+/** The registration request (RFC 7591 §3.1; SPEC 17). Unset members are omitted, never null. */
+export function registrationRequest(
+  server: Server,
+  authorizationServer: AuthorizationServerMetadata,
+  { clientName, redirectUri }: ClientDescription,
+  scope: string | undefined,
+): Record<string, unknown> {
+  const { clientMetadata, softwareStatement } = server.oauth
+  return {
+    ...clientMetadata,
+    ...commonMetadata(clientMetadata['client_name'] ?? clientName, redirectUri),
+    token_endpoint_auth_method: methodToAskFor(server, authorizationServer),
+    ...(scope !== undefined && { scope }),
+    ...(softwareStatement !== undefined && { software_statement: softwareStatement }),
+  }
+}
+
+/** The client metadata document (CIMD; SPEC 16). It holds no secret, so the client is public. */
+export function clientMetadataDocument(
+  clientId: string,
+  { clientName, redirectUri }: ClientDescription,
+): Record<string, unknown> {
+  return { client_id: clientId, ...commonMetadata(clientName, redirectUri), token_endpoint_auth_method: 'none' }
+}
+
+function commonMetadata(clientName: unknown, redirectUri: string): Record<string, unknown> {
+  return {
+    client_name: clientName,
+    application_type: isLoopbackUrl(redirectUri) ? 'native' : 'web',
+    redirect_uris: [redirectUri],
+    grant_types: ['authorization_code', 'refresh_token'],
+    response_types: ['code'],
+  }
+}
+
+function methodToAskFor(server: Server, authorizationServer: AuthorizationServerMetadata): string {
+  return server.oauth.tokenEndpointAuthMethod ?? supportedMethod(authorizationServer, METHODS)
+}
+
+/** The first of these methods that the server supports. Where it does not say, RFC 8414 §2 means `client_secret_basic`. */
+export function supportedMethod(
+  { token_endpoint_auth_methods_supported: supported = ['client_secret_basic'] }: AuthorizationServerMetadata,
+  preferred: readonly TokenEndpointAuthMethod[],
+): TokenEndpointAuthMethod {
+  return preferred.find((method) => supported.includes(method)) ?? 'client_secret_basic'
+}

@@ -1,0 +1,100 @@
+import { McpDcrError, quoteUntrusted } from '../errors.js'
+import type { AuthorizationServerMetadata, Registration, TokenEndpointAuthMethod } from '../model.js'
+import { jsonResponse, readJsonObject, scopeString, withoutEmpty } from './read-json-response.js'
+import { supportedMethod } from './registration-request.js'
+
+/** What a registration answer yields. */
+export type RegisteredClient = Required<Pick<Registration, 'clientId' | 'tokenEndpointAuthMethod'>> &
+  Pick<
+    Registration,
+    'clientSecret' | 'clientIdIssuedAt' | 'clientSecretExpiresAt' | 'registrationAccessToken' | 'registrationClientUri'
+  >
+
+/**
+ * Makes a registration answer readable to openid-client, which demands exactly 201 and a numeric
+ * `client_secret_expires_at` beside any secret: servers send 200, null, "", lists, or nothing.
+ */
+export async function normalizeRegistrationResponse(response: Response): Promise<Response> {
+  const body = await readJsonObject(response)
+  if (body === undefined) return response
+  if (typeof body['error'] === 'string') return jsonResponse(body, response.status < 400 ? 400 : response.status)
+  if (response.status !== 200 && response.status !== 201) return response
+  const { scope, client_secret_expires_at: expiresAt, ...client } = withoutEmpty(body)
+  const scopes = scopeString(scope)
+  return jsonResponse(
+    {
+      ...client,
+      ...(scopes !== undefined && { scope: scopes }),
+      client_secret_expires_at: Number(expiresAt) > 0 ? Number(expiresAt) : 0,
+    },
+    201,
+  )
+}
+
+/**
+ * Reads the registered client. What the server returned is what holds, the authentication method above all
+ * (SPEC 18).
+ *
+ * @throws McpDcrError `registration_response_invalid`
+ */
+export function readRegisteredClient(
+  client: Readonly<Record<string, unknown>>,
+  requestedMethod: string,
+  authorizationServer: AuthorizationServerMetadata,
+): RegisteredClient {
+  const clientSecret = string(client['client_secret'])
+  const method = client['token_endpoint_auth_method'] ?? impliedMethod(clientSecret, requestedMethod, authorizationServer)
+  assertMethod(method, clientSecret)
+  const registrationAccessToken = string(client['registration_access_token'])
+  const registrationClientUri = string(client['registration_client_uri'])
+  const issuedAt = Number(client['client_id_issued_at'])
+  return {
+    clientId: String(client['client_id']),
+    tokenEndpointAuthMethod: method,
+    ...(issuedAt > 0 && { clientIdIssuedAt: issuedAt }),
+    ...(clientSecret !== undefined && {
+      clientSecret,
+      clientSecretExpiresAt: Number(client['client_secret_expires_at']),
+    }),
+    // SPEC 41: of use only together, and only where the token stays with those it is for.
+    ...(registrationAccessToken !== undefined &&
+      isManagementUri(registrationClientUri, authorizationServer) && { registrationAccessToken, registrationClientUri }),
+  }
+}
+
+/** RFC 7591 §2 says `client_secret_basic` where the answer omits the method; servers that do support another. */
+function impliedMethod(
+  clientSecret: string | undefined,
+  requestedMethod: string,
+  authorizationServer: AuthorizationServerMetadata,
+): string {
+  if (clientSecret === undefined) return 'none'
+  if (requestedMethod !== 'none') return requestedMethod
+  return supportedMethod(authorizationServer, ['client_secret_basic', 'client_secret_post'])
+}
+
+function assertMethod(method: unknown, clientSecret: string | undefined): asserts method is TokenEndpointAuthMethod {
+  if (method !== 'none' && method !== 'client_secret_basic' && method !== 'client_secret_post') {
+    throw new McpDcrError(
+      'registration_response_invalid',
+      `The registered client is to authenticate by ${quoteUntrusted(method)}, which is not supported.`,
+      { fix: 'Set oauthConfig.tokenEndpointAuthMethod, or register a client by hand and set oauthConfig.clientId.' },
+    )
+  }
+  if (method !== 'none' && clientSecret === undefined) {
+    throw new McpDcrError(
+      'registration_response_invalid',
+      `The registered client is to authenticate by ${method}, but the answer holds no client_secret.`,
+      { fix: 'Set oauthConfig.tokenEndpointAuthMethod to none, or register a client by hand and set oauthConfig.clientId.' },
+    )
+  }
+}
+
+function isManagementUri(uri: string | undefined, { issuer, registration_endpoint }: AuthorizationServerMetadata): uri is string {
+  if (uri === undefined || !URL.canParse(uri)) return false
+  return [issuer, registration_endpoint].some((own) => own !== undefined && new URL(own).origin === new URL(uri).origin)
+}
+
+function string(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined
+}

@@ -1,0 +1,65 @@
+import { AuthorizationResponseError, ClientError, ResponseBodyError, WWWAuthenticateChallengeError } from 'openid-client'
+import { McpDcrError, quoteUntrusted } from '../errors.js'
+
+/** What a failed OAuth request came down to. */
+export interface OAuthFailure {
+  /** The RFC 6749 §5.2 (or RFC 7591 §3.2.2) error code that the server sent; undefined where it sent none. */
+  readonly error: string | undefined
+  /** The server's description, made printable. */
+  readonly description: string | undefined
+  /** The HTTP status, where there was an answer. */
+  readonly status: number | undefined
+  /** Whether trying again later may help: no answer, or an answer of 429 or 5xx. */
+  readonly transient: boolean
+  /** The cause, without the response: that may hold tokens, and causes end up in logs. */
+  readonly cause: Error
+}
+
+/** Reads what openid-client threw. */
+export function unwrapError(error: unknown): OAuthFailure {
+  if (error instanceof ResponseBodyError) {
+    return failure(error, error.error, error.error_description, error.status)
+  }
+  if (error instanceof AuthorizationResponseError) return failure(error, error.error, error.error_description, undefined)
+  if (error instanceof WWWAuthenticateChallengeError) {
+    // `.error` is undefined here: the code is among the challenge's parameters, when it is there at all.
+    const parameters = error.cause.map((challenge) => challenge.parameters)
+    const code = parameters.map((p) => p.error).find((value) => value !== undefined)
+    const description = parameters.map((p) => p.error_description).find((value) => value !== undefined)
+    return failure(error, code, description, error.status)
+  }
+  const response = error instanceof ClientError && error.cause instanceof Response ? error.cause : undefined
+  return failure(error, undefined, undefined, response?.status)
+}
+
+function failure(
+  error: unknown,
+  code: string | undefined,
+  description: string | undefined,
+  status: number | undefined,
+): OAuthFailure {
+  const network = networkFailure(error)
+  return {
+    error: code === undefined ? undefined : quoteUntrusted(code),
+    description: description === undefined ? undefined : quoteUntrusted(description),
+    status,
+    transient: network !== undefined || (status !== undefined && (status >= 500 || status === 429)),
+    cause: network ?? withoutResponse(error),
+  }
+}
+
+/** The guarded fetch's own error, wherever openid-client wrapped it. */
+function networkFailure(error: unknown): McpDcrError | undefined {
+  for (let depth = 0, current = error; depth < 5 && current instanceof Error; depth++, current = current.cause) {
+    if (current instanceof McpDcrError) return current
+  }
+  return undefined
+}
+
+function withoutResponse(error: unknown): Error {
+  if (!(error instanceof Error)) return new Error('unknown failure')
+  const bare = new Error(error.message)
+  bare.name = error.name
+  if ('code' in error && typeof error.code === 'string') Object.assign(bare, { code: error.code })
+  return bare
+}

@@ -1,0 +1,16 @@
+import { ERROR_KINDS, type McpDcrError } from '../errors.js'
+import { escapeHtml } from './html.js'
+import { layout } from './layout.js'
+
+/** What happened, what to do, and a way to start again where that makes sense. */
+export function errorPage(error: McpDcrError, retryUrl: string | undefined): string {
+  const fix = error.fix === undefined ? '' : `<p>${escapeHtml(error.fix)}</p>`
+  const retry = retryUrl === undefined ? '' : `<a class="button" href="${escapeHtml(retryUrl)}">Try again</a>`
+  return layout(
+    ERROR_KINDS[error.code].title,
+    `<p role="alert">${escapeHtml(error.message)}</p>
+${fix}
+${retry}
+<p class="muted">Error code: ${error.code}</p>`,
+  )
+}

@@ -1,0 +1,88 @@
+import { McpDcrError } from '../errors.js'
+import { errorAnswer, redirectAnswer, toMcpDcrError } from '../gateway/answer.js'
+import { authorizeUrl, baseUrlOf, ROUTES_PATH } from '../gateway/base-url.js'
+import type { GatewayContext } from '../gateway/context.js'
+import { undeclaredServer } from '../gateway/require-authorization.js'
+import type { PendingFlow, Server } from '../model.js'
+import { finishAuthorization } from '../oauth/exchange.js'
+import type { Request } from 'express'
+import type { Answer } from '../gateway/intercept.js'
+import type { Route } from './index.js'
+import { requireServer, requireUser } from './servers.js'
+
+/**
+ * `GET /callback`: the way back from the authorization server. In this order, so that a forged, replayed,
+ * expired or foreign callback changes nothing: state and browser (the cookie), user, then the issuer and the
+ * response itself.
+ */
+export const callback: Route = async (context, req) => {
+  const baseUrl = baseUrlOf(context.config, req)
+  const parameters = new URL(req.originalUrl, baseUrl).searchParams
+  const flow = await findFlow(context, req, parameters, baseUrl)
+  const user = await requireUser(context, req)
+  if (user !== flow.user) throw userMismatch(flow)
+  const server = await serverOfFlow(context, req, flow)
+  const retryUrl = authorizeUrl(baseUrl, server.name, flow.returnTo)
+  context.usedStates.set(flow.state, true)
+  try {
+    await finishAuthorization(context.oauth, server, flow, parameters)
+  } catch (thrown) {
+    return onFailure(context, req, flow, thrown, retryUrl)
+  }
+  const target =
+    flow.returnTo === undefined
+      ? `${baseUrl}${ROUTES_PATH}/connected/${encodeURIComponent(server.name)}`
+      : new URL(baseUrl).origin + flow.returnTo
+  return redirectAnswer(target, 303, context.cookies.drop(req, flow))
+}
+
+async function findFlow(
+  { cookies, usedStates }: GatewayContext,
+  req: Request,
+  parameters: URLSearchParams,
+  baseUrl: string,
+): Promise<PendingFlow> {
+  const states = parameters.getAll('state')
+  const [state] = states
+  const flow = await cookies.find(req, states.length === 1 && state !== undefined ? state : '', baseUrl)
+  if (!usedStates.has(flow.state)) return flow
+  throw new McpDcrError('flow_not_found', 'This sign-in is finished already.', { server: flow.server, fix: 'Start again.' })
+}
+
+/** The flow is sealed by this gateway, so an undeclared server is known by it even after a restart. */
+async function serverOfFlow(context: GatewayContext, req: Request, flow: PendingFlow): Promise<Server> {
+  const declared = context.config.servers ?? (await context.config.serversOf(req))
+  const server = declared.length === 0 ? undeclaredServer(flow.server) : await requireServer(context, req, flow.server)
+  if (server.url === flow.serverUrl) {
+    if (!server.declared) context.undeclared.set(server.name, server)
+    return server
+  }
+  throw new McpDcrError('unknown_server', `The MCP server "${flow.server}" has another url by now.`, {
+    server: flow.server,
+    fix: 'Start again.',
+  })
+}
+
+function onFailure(
+  { config, cookies, usedStates }: GatewayContext,
+  req: Request,
+  flow: PendingFlow,
+  thrown: unknown,
+  retryUrl: string,
+): Answer {
+  const error = toMcpDcrError(thrown, config.logger)
+  const answer = errorAnswer(req, error, retryUrl)
+  if (error.code === 'issuer_mismatch') {
+    // Not the answer of our own authorization server, so it must not end the flow that awaits that (SPEC 30).
+    usedStates.delete(flow.state)
+    return answer
+  }
+  return { ...answer, headers: { ...answer.headers, 'set-cookie': cookies.drop(req, flow) } }
+}
+
+function userMismatch(flow: PendingFlow): McpDcrError {
+  return new McpDcrError('user_mismatch', 'Another user of this gateway began this sign-in.', {
+    server: flow.server,
+    fix: 'Sign in to the gateway as that user, or start again.',
+  })
+}

@@ -1,0 +1,28 @@
+import type { Request } from 'express'
+import { McpDcrError, quoteUntrusted } from '../errors.js'
+import type { GatewayContext } from '../gateway/context.js'
+import { identifyUser } from '../gateway/identify-user.js'
+import { userRequired } from '../gateway/request-mcp.js'
+import type { Server } from '../model.js'
+
+/** The signed-in user, or `user_required`. */
+export async function requireUser({ config }: GatewayContext, req: Request): Promise<string> {
+  const user = await identifyUser(config, req)
+  if (user === undefined) throw userRequired(config.user === undefined)
+  return user
+}
+
+/** The servers of this request: the declared ones, or those met through their challenge. */
+export async function serversOfRequest({ config, undeclared }: GatewayContext, req: Request): Promise<readonly Server[]> {
+  const declared = config.servers ?? (await config.serversOf(req))
+  return declared.length > 0 ? declared : [...undeclared.values()]
+}
+
+/** The server of this name, or `unknown_server`. */
+export async function requireServer(context: GatewayContext, req: Request, name: unknown): Promise<Server> {
+  const server = (await serversOfRequest(context, req)).find((candidate) => candidate.name === name)
+  if (server !== undefined) return server
+  throw new McpDcrError('unknown_server', `This gateway has no MCP server "${quoteUntrusted(name)}".`, {
+    fix: 'Check the address; the servers are those of the servers option.',
+  })
+}

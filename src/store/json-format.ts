@@ -1,0 +1,73 @@
+import { McpDcrError } from '../errors.js'
+import type { RecordData } from './contract.js'
+import { createEntry, isExpired, putEntry, type Entry, type Tables } from './entry.js'
+
+const VERSION = 1
+
+/** The member that says which format it is; no collection may have its name. */
+export const VERSION_MEMBER = 'version'
+
+/** Readable JSON, one record per line. Expired records are left out. */
+export function renderTables(tables: Tables, now: number): string {
+  const parts = [`{"${VERSION_MEMBER}":${VERSION}`]
+  for (const [collection, table] of tables) {
+    const lines: string[] = []
+    for (const [key, entry] of table) {
+      if (!isExpired(entry, now)) lines.push(`${JSON.stringify(key)}:${renderEntry(entry)}`)
+    }
+    parts.push(`${JSON.stringify(collection)}:{\n${lines.join(',\n')}\n}`)
+  }
+  return `${parts.join(',\n')}\n}\n`
+}
+
+function renderEntry({ version, expiresAt, json }: Entry): string {
+  const expiry = expiresAt === undefined ? '' : `"expiresAt":${expiresAt},`
+  return `{"version":${JSON.stringify(version)},${expiry}"data":${json}}`
+}
+
+/**
+ * @param path for the message
+ * @throws McpDcrError `store_corrupt`.
+ */
+export function parseTables(path: string, bytes: Uint8Array): Tables {
+  const content = parseJson(path, bytes)
+  if (!isObject(content) || content[VERSION_MEMBER] !== VERSION) {
+    throw corrupt(path, `it does not begin with "${VERSION_MEMBER}": ${VERSION}`)
+  }
+  const tables: Tables = new Map()
+  for (const [collection, table] of Object.entries(content)) {
+    if (collection === VERSION_MEMBER) continue
+    if (!isObject(table)) throw corrupt(path, 'a collection is not an object')
+    for (const [key, record] of Object.entries(table)) putEntry(tables, collection, key, parseEntry(path, record))
+  }
+  return tables
+}
+
+function parseEntry(path: string, record: unknown): Entry {
+  if (!isObject(record)) throw corrupt(path, 'a record is not an object')
+  const { version, data, expiresAt } = record
+  if (typeof version !== 'string' || version === '' || !isObject(data)) {
+    throw corrupt(path, 'a record lacks its version or its data')
+  }
+  if (expiresAt !== undefined && typeof expiresAt !== 'number') throw corrupt(path, 'a record’s expiresAt is not a number')
+  return createEntry(data, expiresAt === undefined ? {} : { expiresAt }, version)
+}
+
+function parseJson(path: string, bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+  } catch {
+    // Without the cause: V8 quotes the text that it could not parse.
+    throw corrupt(path, 'it is not valid JSON')
+  }
+}
+
+function corrupt(path: string, why: string): McpDcrError {
+  return new McpDcrError('store_corrupt', `The store ${path} is damaged: ${why}. It was left as it is.`, {
+    fix: 'Restore it from a backup; or move it away, and everyone signs in again.',
+  })
+}
+
+function isObject(value: unknown): value is RecordData {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
