@@ -31,7 +31,6 @@ export function createContext(config: Config): { context: GatewayContext; close:
       timeout,
       clock,
       logger,
-      registering: new Map(),
     },
     cookies: createFlowCookies(sealer, clock),
     challenges: new BoundedMap(REMEMBERED),

@@ -35,7 +35,9 @@ export async function fetchAuthorizationServerMetadata(
   throw new McpDcrError(
     'discovery_failed',
     `No authorization server metadata was found for ${lookup.issuer}: ${failures.map((f) => f.message).join(' ')}`,
-    { fix: 'Set oauthConfig.authorizationUrl and oauthConfig.tokenUrl for this server, or correct its issuer.' },
+    {
+      fix: 'Set oauthConfig.authorizationUrl and oauthConfig.tokenUrl for this server, or correct its issuer.',
+    },
   )
 }
 
@@ -88,7 +90,9 @@ function assertIssuer(issuer: string, expected: string): void {
   throw new McpDcrError(
     'issuer_mismatch',
     `The metadata names the issuer ${quoteUntrusted(issuer)}, but ${quoteUntrusted(expected)} was asked for.`,
-    { fix: 'If the provider is known to do this, set oauthConfig.issuer of this server to the issuer that its metadata names.' },
+    {
+      fix: 'If the provider is known to do this, set oauthConfig.issuer of this server to the issuer that its metadata names.',
+    },
   )
 }
 

@@ -15,7 +15,8 @@ export function chooseScope(
   const scopes = new Set([...scopeList(requestedBefore), ...scopeList(base)])
   // Without any scope the authorization server's own default applies (RFC 6749 §3.3): `offline_access` alone would narrow it.
   if (scopes.size === 0) return undefined
-  if (discovered.authorizationServer.scopes_supported?.includes('offline_access') === true) scopes.add('offline_access')
+  if (discovered.authorizationServer.scopes_supported?.includes('offline_access') === true)
+    scopes.add('offline_access')
   return [...scopes].join(' ')
 }
 

@@ -13,7 +13,9 @@ export async function configuredAuthorizationServer(
   lookUp: (issuer: string) => Promise<AuthorizationServerMetadata>,
 ): Promise<AuthorizationServerMetadata> {
   const { origin } = new URL(server.oauth.authorizationUrl ?? '')
-  const sameOrigin = namedIssuers.filter((issuer) => URL.canParse(issuer) && new URL(issuer).origin === origin)
+  const sameOrigin = namedIssuers.filter(
+    (issuer) => URL.canParse(issuer) && new URL(issuer).origin === origin,
+  )
   const pinned = server.oauth.issuer === undefined ? [] : [server.oauth.issuer]
   for (const issuer of new Set([...pinned, ...sameOrigin, origin])) {
     try {

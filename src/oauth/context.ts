@@ -1,4 +1,4 @@
-import type { Logger, OAuthClient, Server } from '../model.js'
+import type { Logger, Server } from '../model.js'
 import type { GuardedFetch, Reach } from '../security/guarded-fetch.js'
 import type { Leases } from '../store/lease.js'
 import type { Records } from '../store/records.js'
@@ -17,6 +17,4 @@ export interface OAuthContext {
   readonly timeout: number
   readonly clock: () => number
   readonly logger: Logger
-  /** Registrations in flight in this process, by registration key. */
-  readonly registering: Map<string, Promise<OAuthClient>>
 }

@@ -44,7 +44,8 @@ export function createDiscover(fetch: GuardedFetch, clock: () => number, local: 
   return function discover(server, challenge, { fresh = false } = {}) {
     const key = JSON.stringify([server?.name, server?.url, server?.oauth, challenge?.resourceMetadata])
     const cached = cache.get(key)
-    if (cached !== undefined && clock() - cached.startedAt < (fresh ? FRESH_INTERVAL : LIFETIME)) return cached.result
+    if (cached !== undefined && clock() - cached.startedAt < (fresh ? FRESH_INTERVAL : LIFETIME))
+      return cached.result
     const result = discoverOnce(server, challenge, fetch, reachFor(server, challenge, local))
     const entry = { startedAt: clock(), result }
     cache.set(key, entry)
@@ -58,7 +59,9 @@ export function createDiscover(fetch: GuardedFetch, clock: () => number, local: 
 /** Metadata never leads to a more private network than the server itself lives on. */
 function reachFor(server: Server | undefined, challenge: Challenge | undefined, local: boolean): Reach {
   const url = server?.url ?? challenge?.resourceMetadata
-  return url !== undefined && URL.canParse(url) && (server?.declared === true || local) ? reachOf(url) : 'public'
+  return url !== undefined && URL.canParse(url) && (server?.declared === true || local)
+    ? reachOf(url)
+    : 'public'
 }
 
 async function discoverOnce(
@@ -69,7 +72,10 @@ async function discoverOnce(
 ): Promise<Discovered> {
   const metadata = await findResourceMetadata(server, challenge, fetch, reach).catch((error: unknown) => {
     // Configured endpoints work without resource metadata, unless it is there and for another resource.
-    if (hasConfiguredEndpoints(server) && !(error instanceof McpDcrError && error.code === 'resource_mismatch')) {
+    if (
+      hasConfiguredEndpoints(server) &&
+      !(error instanceof McpDcrError && error.code === 'resource_mismatch')
+    ) {
       return undefined
     }
     throw error
@@ -112,11 +118,15 @@ async function chooseAuthorizationServer(
       firstFailure ??= error
     }
   }
-  if (metadata === undefined && server?.declared === true && isNotFound(firstFailure)) return defaultEndpoints(server)
+  if (metadata === undefined && server?.declared === true && isNotFound(firstFailure))
+    return defaultEndpoints(server)
   throw firstFailure
 }
 
-function candidateIssuers(server: Server | undefined, metadata: ResourceMetadata | undefined): readonly string[] {
+function candidateIssuers(
+  server: Server | undefined,
+  metadata: ResourceMetadata | undefined,
+): readonly string[] {
   const named = metadata?.authorizationServers ?? []
   if (named.length > 0) return named.slice(0, MAX_AUTHORIZATION_SERVERS)
   if (server?.oauth.issuer !== undefined) return [server.oauth.issuer]

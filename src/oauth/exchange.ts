@@ -5,7 +5,8 @@ import { connectionKey } from '../store/records.js'
 import { scopeList } from './choose-scope.js'
 import { clientConfiguration, openidFetch } from './client-configuration.js'
 import type { OAuthContext } from './context.js'
-import { forgetClient, recallClient } from './ensure-client.js'
+import { forgetClient } from './dynamic-client.js'
+import { recallClient } from './ensure-client.js'
 import { normalizeTokenResponse, readTokens, type Tokens } from './token-response.js'
 import { unwrapError } from './unwrap-error.js'
 
@@ -36,7 +37,10 @@ export async function finishAuthorization(
  * RFC 9207 §2.4, before the code goes anywhere and before an error is looked at (SPEC 28): on a mismatch
  * nothing in the response may be believed or shown.
  */
-function assertIssuerParameter({ authorizationServer, server }: PendingFlow, parameters: URLSearchParams): void {
+function assertIssuerParameter(
+  { authorizationServer, server }: PendingFlow,
+  parameters: URLSearchParams,
+): void {
   const received = parameters.getAll('iss')
   const { issuer, authorization_response_iss_parameter_supported: expected } = authorizationServer
   if (received.length === 0 ? expected !== true : received.length === 1 && received[0] === issuer) return
@@ -66,7 +70,10 @@ function assertNoError({ server }: PendingFlow, parameters: URLSearchParams): vo
   throw new McpDcrError(
     'authorization_failed',
     `The provider answered ${quoteUntrusted(error)}${description === null ? '' : `: ${quoteUntrusted(description)}`}.`,
-    { server, fix: 'Sign in again. If it stays, check the scopes and the client’s settings at the provider.' },
+    {
+      server,
+      fix: 'Sign in again. If it stays, check the scopes and the client’s settings at the provider.',
+    },
   )
 }
 
@@ -93,25 +100,36 @@ async function exchangeCode(
     const failure = unwrapError(thrown)
     if (failure.error === 'invalid_client') {
       await forgetClient(context, server, flow)
-      throw new McpDcrError('client_invalid', 'The provider does not accept this gateway’s client any more.', {
-        server: server.name,
-        cause: failure.cause,
-        fix:
-          flow.clientSource === 'static'
-            ? 'Check oauthConfig.clientId and oauthConfig.clientSecret of this server.'
-            : 'Sign in again: the gateway registers anew.',
-      })
+      throw new McpDcrError(
+        'client_invalid',
+        'The provider does not accept this gateway’s client any more.',
+        {
+          server: server.name,
+          cause: failure.cause,
+          fix:
+            flow.clientSource === 'static'
+              ? 'Check oauthConfig.clientId and oauthConfig.clientSecret of this server.'
+              : 'Sign in again: the gateway registers anew.',
+        },
+      )
     }
     throw tokenError(failure, server)
   }
 }
 
-function tokenError({ error, description, status, cause }: ReturnType<typeof unwrapError>, server: Server): McpDcrError {
+function tokenError(
+  { error, description, status, cause }: ReturnType<typeof unwrapError>,
+  server: Server,
+): McpDcrError {
   const said = [error, description].filter((text) => text !== undefined).join(': ')
   const answered = error !== undefined || status !== undefined || cause instanceof McpDcrError
   return new McpDcrError(
     answered ? 'token_request_failed' : 'token_response_invalid',
-    said !== '' ? `The token endpoint refused (${said}).` : cause instanceof McpDcrError ? cause.message : 'The token endpoint’s answer cannot be used.',
+    said !== ''
+      ? `The token endpoint refused (${said}).`
+      : cause instanceof McpDcrError
+        ? cause.message
+        : 'The token endpoint’s answer cannot be used.',
     { server: server.name, cause, fix: 'Sign in again.' },
   )
 }
@@ -144,7 +162,8 @@ async function save({ records }: OAuthContext, connection: Connection): Promise<
   const key = connectionKey(connection.user, connection.server)
   for (let attempt = 0; attempt < 5; attempt++) {
     const before = await records.connections.get(key)
-    if (await records.connections.save(key, before?.version, withRequestedBefore(connection, before?.value))) return
+    if (await records.connections.save(key, before?.version, withRequestedBefore(connection, before?.value)))
+      return
   }
   throw new McpDcrError('store_write_failed', 'The connection kept changing while it was saved.', {
     server: connection.server,
@@ -162,7 +181,8 @@ function withRequestedBefore(connection: Connection, before: Connection | undefi
   const scopes = new Set([...scopeList(before.requestedScope), ...scopeList(connection.requestedScope)])
   return {
     ...connection,
-    ...(connection.refreshToken === undefined && before.refreshToken !== undefined && { refreshToken: before.refreshToken }),
+    ...(connection.refreshToken === undefined &&
+      before.refreshToken !== undefined && { refreshToken: before.refreshToken }),
     ...(scopes.size > 0 && { requestedScope: [...scopes].join(' ') }),
   }
 }

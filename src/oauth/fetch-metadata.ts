@@ -22,11 +22,15 @@ export async function fetchMetadata(url: URL, fetch: GuardedFetch, reach: Reach)
       reach,
     )
   } catch (error) {
-    if (error instanceof McpDcrError && NEXT_URL_MAY_WORK.has(error.code)) return { found: false, failure: error }
+    if (error instanceof McpDcrError && NEXT_URL_MAY_WORK.has(error.code))
+      return { found: false, failure: error }
     throw error
   }
   if (response.status !== 200) {
-    const failure = new McpDcrError('discovery_failed', `${url.href} answered with status ${response.status}.`)
+    const failure = new McpDcrError(
+      'discovery_failed',
+      `${url.href} answered with status ${response.status}.`,
+    )
     return { found: false, failure }
   }
   return parse(url, await response.text())
@@ -54,11 +58,16 @@ export function stringList(value: unknown): readonly string[] | undefined {
 }
 
 /** A required string member, or `metadata_invalid`. */
-export function requiredString(document: Readonly<Record<string, unknown>>, member: string, url: string): string {
+export function requiredString(
+  document: Readonly<Record<string, unknown>>,
+  member: string,
+  url: string,
+): string {
   const value = document[member]
   if (typeof value === 'string' && value !== '') return value
   throw new McpDcrError(
     'metadata_invalid',
-    `The metadata at ${url} has no ${member}` + (value === undefined ? '.' : `: it is ${quoteUntrusted(typeof value)}.`),
+    `The metadata at ${url} has no ${member}` +
+      (value === undefined ? '.' : `: it is ${quoteUntrusted(typeof value)}.`),
   )
 }

@@ -4,7 +4,8 @@ import type { Connection, Server } from '../model.js'
 import { connectionKey, type Versioned } from '../store/records.js'
 import { clientConfiguration, openidFetch } from './client-configuration.js'
 import type { OAuthContext } from './context.js'
-import { forgetClient, recallClient } from './ensure-client.js'
+import { forgetClient } from './dynamic-client.js'
+import { recallClient } from './ensure-client.js'
 import { normalizeTokenResponse, readTokens } from './token-response.js'
 import { unwrapError } from './unwrap-error.js'
 
@@ -68,7 +69,13 @@ async function refreshUnderLease(
 }
 
 /** RFC 6749 §5.2. These alone say that the grant or the client is gone for good. */
-const FINAL = new Set(['invalid_grant', 'invalid_client', 'unauthorized_client', 'unsupported_grant_type', 'invalid_scope'])
+const FINAL = new Set([
+  'invalid_grant',
+  'invalid_client',
+  'unauthorized_client',
+  'unsupported_grant_type',
+  'invalid_scope',
+])
 
 async function onFailure(
   context: OAuthContext,
@@ -84,7 +91,12 @@ async function onFailure(
   if (error !== undefined && FINAL.has(error)) {
     if (error === 'invalid_client') await forgetClient(context, server, held.value)
     context.logger.warn('refresh refused', { server: server.name, error })
-    return needsAuthorization(context, key, held, error === 'invalid_client' ? 'client_invalid' : 'refresh_refused')
+    return needsAuthorization(
+      context,
+      key,
+      held,
+      error === 'invalid_client' ? 'client_invalid' : 'refresh_refused',
+    )
   }
   throw new McpDcrError('refresh_failed', 'The authorization server could not refresh the connection.', {
     server: server.name,

@@ -5,7 +5,11 @@ import { assertEndpointUrl, type GuardedFetch, type Reach } from '../security/gu
 import { openidFetch } from './client-configuration.js'
 import { registrationInstructions } from './registration-instructions.js'
 import { registrationRequest, type ClientDescription } from './registration-request.js'
-import { normalizeRegistrationResponse, readRegisteredClient, type RegisteredClient } from './registration-response.js'
+import {
+  normalizeRegistrationResponse,
+  readRegisteredClient,
+  type RegisteredClient,
+} from './registration-response.js'
 import { unwrapError } from './unwrap-error.js'
 
 /**
@@ -61,7 +65,11 @@ function wellKnownUrl({ issuer }: AuthorizationServerMetadata): URL {
  * openid-client always discovers before it registers, and judges the issuer less strictly than RFC 8414
  * §3.3 wants: it is given the metadata that was validated already, so one discovery serves both.
  */
-function answerDiscovery(metadata: AuthorizationServerMetadata, fetch: GuardedFetch, reach: Reach): openid.CustomFetch {
+function answerDiscovery(
+  metadata: AuthorizationServerMetadata,
+  fetch: GuardedFetch,
+  reach: Reach,
+): openid.CustomFetch {
   const send = openidFetch(fetch, reach, normalizeRegistrationResponse)
   return (url, options) =>
     options.method === 'GET' ? Promise.resolve(Response.json(metadata)) : send(url, options)
@@ -72,7 +80,10 @@ async function resolveInitialAccessToken({ name, oauth }: Server): Promise<strin
   try {
     return await oauth.initialAccessToken()
   } catch (cause) {
-    throw new McpDcrError('registration_failed', 'The initialAccessToken function failed.', { cause, server: name })
+    throw new McpDcrError('registration_failed', 'The initialAccessToken function failed.', {
+      cause,
+      server: name,
+    })
   }
 }
 
@@ -87,18 +98,22 @@ const CODES: ReadonlyMap<string | undefined, ErrorCode> = new Map([
 function registrationError(thrown: unknown, server: Server, redirectUri: string): McpDcrError {
   const { error, description, status, cause } = unwrapError(thrown)
   if (cause instanceof McpDcrError) return cause
-  const code = CODES.get(error) ?? (status === undefined ? 'registration_response_invalid' : 'registration_failed')
+  const code =
+    CODES.get(error) ?? (status === undefined ? 'registration_response_invalid' : 'registration_failed')
   const said = [error, description].filter((text) => text !== undefined).join(': ')
-  const answered = status === undefined ? 'gave an answer that cannot be used' : `answered with status ${status}`
-  return new McpDcrError(
-    code,
-    `The registration endpoint ${answered}${said === '' ? '' : ` (${said})`}.`,
-    { server: server.name, cause, fix: FIXES[code] ?? registrationInstructions(server, redirectUri) },
-  )
+  const answered =
+    status === undefined ? 'gave an answer that cannot be used' : `answered with status ${status}`
+  return new McpDcrError(code, `The registration endpoint ${answered}${said === '' ? '' : ` (${said})`}.`, {
+    server: server.name,
+    cause,
+    fix: FIXES[code] ?? registrationInstructions(server, redirectUri),
+  })
 }
 
 const FIXES: Partial<Record<ErrorCode, string>> = {
-  invalid_client_metadata: 'Adjust oauthConfig.clientMetadata, oauthConfig.scopes or oauthConfig.tokenEndpointAuthMethod of this server.',
+  invalid_client_metadata:
+    'Adjust oauthConfig.clientMetadata, oauthConfig.scopes or oauthConfig.tokenEndpointAuthMethod of this server.',
   invalid_software_statement: 'Correct oauthConfig.softwareStatement of this server.',
-  unapproved_software_statement: 'Ask the provider to approve the software statement, or set another in oauthConfig.softwareStatement.',
+  unapproved_software_statement:
+    'Ask the provider to approve the software statement, or set another in oauthConfig.softwareStatement.',
 }

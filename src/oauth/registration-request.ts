@@ -31,7 +31,11 @@ export function clientMetadataDocument(
   clientId: string,
   { clientName, redirectUri }: ClientDescription,
 ): Record<string, unknown> {
-  return { client_id: clientId, ...commonMetadata(clientName, redirectUri), token_endpoint_auth_method: 'none' }
+  return {
+    client_id: clientId,
+    ...commonMetadata(clientName, redirectUri),
+    token_endpoint_auth_method: 'none',
+  }
 }
 
 function commonMetadata(clientName: unknown, redirectUri: string): Record<string, unknown> {

@@ -7,7 +7,11 @@ import { supportedMethod } from './registration-request.js'
 export type RegisteredClient = Required<Pick<Registration, 'clientId' | 'tokenEndpointAuthMethod'>> &
   Pick<
     Registration,
-    'clientSecret' | 'clientIdIssuedAt' | 'clientSecretExpiresAt' | 'registrationAccessToken' | 'registrationClientUri'
+    | 'clientSecret'
+    | 'clientIdIssuedAt'
+    | 'clientSecretExpiresAt'
+    | 'registrationAccessToken'
+    | 'registrationClientUri'
   >
 
 /**
@@ -17,7 +21,8 @@ export type RegisteredClient = Required<Pick<Registration, 'clientId' | 'tokenEn
 export async function normalizeRegistrationResponse(response: Response): Promise<Response> {
   const body = await readJsonObject(response)
   if (body === undefined) return response
-  if (typeof body['error'] === 'string') return jsonResponse(body, response.status < 400 ? 400 : response.status)
+  if (typeof body['error'] === 'string')
+    return jsonResponse(body, response.status < 400 ? 400 : response.status)
   if (response.status !== 200 && response.status !== 201) return response
   const { scope, client_secret_expires_at: expiresAt, ...client } = withoutEmpty(body)
   const scopes = scopeString(scope)
@@ -43,7 +48,8 @@ export function readRegisteredClient(
   authorizationServer: AuthorizationServerMetadata,
 ): RegisteredClient {
   const clientSecret = string(client['client_secret'])
-  const method = client['token_endpoint_auth_method'] ?? impliedMethod(clientSecret, requestedMethod, authorizationServer)
+  const method =
+    client['token_endpoint_auth_method'] ?? impliedMethod(clientSecret, requestedMethod, authorizationServer)
   assertMethod(method, clientSecret)
   const registrationAccessToken = string(client['registration_access_token'])
   const registrationClientUri = string(client['registration_client_uri'])
@@ -58,7 +64,10 @@ export function readRegisteredClient(
     }),
     // SPEC 41: of use only together, and only where the token stays with those it is for.
     ...(registrationAccessToken !== undefined &&
-      isManagementUri(registrationClientUri, authorizationServer) && { registrationAccessToken, registrationClientUri }),
+      isManagementUri(registrationClientUri, authorizationServer) && {
+        registrationAccessToken,
+        registrationClientUri,
+      }),
   }
 }
 
@@ -73,26 +82,38 @@ function impliedMethod(
   return supportedMethod(authorizationServer, ['client_secret_basic', 'client_secret_post'])
 }
 
-function assertMethod(method: unknown, clientSecret: string | undefined): asserts method is TokenEndpointAuthMethod {
+function assertMethod(
+  method: unknown,
+  clientSecret: string | undefined,
+): asserts method is TokenEndpointAuthMethod {
   if (method !== 'none' && method !== 'client_secret_basic' && method !== 'client_secret_post') {
     throw new McpDcrError(
       'registration_response_invalid',
       `The registered client is to authenticate by ${quoteUntrusted(method)}, which is not supported.`,
-      { fix: 'Set oauthConfig.tokenEndpointAuthMethod, or register a client by hand and set oauthConfig.clientId.' },
+      {
+        fix: 'Set oauthConfig.tokenEndpointAuthMethod, or register a client by hand and set oauthConfig.clientId.',
+      },
     )
   }
   if (method !== 'none' && clientSecret === undefined) {
     throw new McpDcrError(
       'registration_response_invalid',
       `The registered client is to authenticate by ${method}, but the answer holds no client_secret.`,
-      { fix: 'Set oauthConfig.tokenEndpointAuthMethod to none, or register a client by hand and set oauthConfig.clientId.' },
+      {
+        fix: 'Set oauthConfig.tokenEndpointAuthMethod to none, or register a client by hand and set oauthConfig.clientId.',
+      },
     )
   }
 }
 
-function isManagementUri(uri: string | undefined, { issuer, registration_endpoint }: AuthorizationServerMetadata): uri is string {
+function isManagementUri(
+  uri: string | undefined,
+  { issuer, registration_endpoint }: AuthorizationServerMetadata,
+): uri is string {
   if (uri === undefined || !URL.canParse(uri)) return false
-  return [issuer, registration_endpoint].some((own) => own !== undefined && new URL(own).origin === new URL(uri).origin)
+  return [issuer, registration_endpoint].some(
+    (own) => own !== undefined && new URL(own).origin === new URL(uri).origin,
+  )
 }
 
 function string(value: unknown): string | undefined {

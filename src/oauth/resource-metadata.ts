@@ -53,7 +53,10 @@ function assertSameOrigin(url: URL, server: Server | undefined): void {
   throw new McpDcrError(
     'resource_mismatch',
     `The MCP server names resource metadata on another origin: ${quoteUntrusted(url.origin)}.`,
-    { server: server.name, fix: 'The metadata must be on the same origin as the MCP server’s url. Check that url.' },
+    {
+      server: server.name,
+      fix: 'The metadata must be on the same origin as the MCP server’s url. Check that url.',
+    },
   )
 }
 
@@ -77,8 +80,17 @@ function read(
  * advertise their bare origin, so the same origin and a prefix of the path will do unless `strictResource`
  * is set (SPEC 7). What stays protected: a token is never asked for in the name of another origin.
  */
-function assertResource(resource: string, expected: string, strict: boolean, server: Server | undefined): void {
-  const accepted = strict ? resource === expected : server === undefined ? isOn(resource, expected) : covers(resource, expected)
+function assertResource(
+  resource: string,
+  expected: string,
+  strict: boolean,
+  server: Server | undefined,
+): void {
+  const accepted = strict
+    ? resource === expected
+    : server === undefined
+      ? isOn(resource, expected)
+      : covers(resource, expected)
   if (accepted) return
   throw new McpDcrError(
     'resource_mismatch',

@@ -19,7 +19,8 @@ export interface Tokens {
 export async function normalizeTokenResponse(response: Response): Promise<Response> {
   const body = await readJsonObject(response)
   if (body === undefined) return response
-  if (typeof body['error'] === 'string') return jsonResponse(body, response.status < 400 ? 400 : response.status)
+  if (typeof body['error'] === 'string')
+    return jsonResponse(body, response.status < 400 ? 400 : response.status)
   if (response.status !== 200 && response.status !== 201) return response
   const { id_token: _, scope, expires_in: expiresIn, ...tokens } = withoutEmpty(body)
   const scopes = scopeString(scope)
@@ -48,7 +49,10 @@ export function readTokens(
   now: number,
 ): Tokens {
   if (!B64TOKEN.test(answer.access_token)) {
-    throw new McpDcrError('token_response_invalid', 'The access token has characters that no header can carry.')
+    throw new McpDcrError(
+      'token_response_invalid',
+      'The access token has characters that no header can carry.',
+    )
   }
   return {
     accessToken: answer.access_token,

@@ -1,4 +1,9 @@
-import { AuthorizationResponseError, ClientError, ResponseBodyError, WWWAuthenticateChallengeError } from 'openid-client'
+import {
+  AuthorizationResponseError,
+  ClientError,
+  ResponseBodyError,
+  WWWAuthenticateChallengeError,
+} from 'openid-client'
 import { McpDcrError, quoteUntrusted } from '../errors.js'
 
 /** What a failed OAuth request came down to. */
@@ -20,7 +25,8 @@ export function unwrapError(error: unknown): OAuthFailure {
   if (error instanceof ResponseBodyError) {
     return failure(error, error.error, error.error_description, error.status)
   }
-  if (error instanceof AuthorizationResponseError) return failure(error, error.error, error.error_description, undefined)
+  if (error instanceof AuthorizationResponseError)
+    return failure(error, error.error, error.error_description, undefined)
   if (error instanceof WWWAuthenticateChallengeError) {
     // `.error` is undefined here: the code is among the challenge's parameters, when it is there at all.
     const parameters = error.cause.map((challenge) => challenge.parameters)
@@ -50,7 +56,11 @@ function failure(
 
 /** The guarded fetch's own error, wherever openid-client wrapped it. */
 function networkFailure(error: unknown): McpDcrError | undefined {
-  for (let depth = 0, current = error; depth < 5 && current instanceof Error; depth++, current = current.cause) {
+  for (
+    let depth = 0, current = error;
+    depth < 5 && current instanceof Error;
+    depth++, current = current.cause
+  ) {
     if (current instanceof McpDcrError) return current
   }
   return undefined

@@ -59,6 +59,8 @@ describe('the first authorization (MCP authorization, RFC 9728, 8414, 7591, 7636
     )
     expect(new Set(pages.map(({ status }) => status))).toEqual(new Set([302]))
     expect(world.authorizationServer.count('POST', '/reg')).toBe(1)
-    expect(new Set(pages.map(({ location }) => new URL(location ?? '').searchParams.get('client_id'))).size).toBe(1)
+    expect(
+      new Set(pages.map(({ location }) => new URL(location ?? '').searchParams.get('client_id'))).size,
+    ).toBe(1)
   })
 })

@@ -104,12 +104,14 @@ export function createPerson({ clock = Date.now, hosts = {} }: PersonOptions = {
     let page = await send(start, from, true, options)
     let hops = [...before, ...page.hops]
     let site = from
+    let request: RequestOptions = options
     while (page.location !== undefined && !until?.(new URL(page.location))) {
       checkHops(hops)
       const [url, next] = [new URL(page.url), new URL(page.location)]
       site = farther(site, siteOf(url, next))
       const again = page.status === 307 || page.status === 308
-      page = await send(next, site, true, again ? options : { headers: withoutContent(options.headers) })
+      if (!again) request = { headers: withoutContent(request.headers) }
+      page = await send(next, site, true, request)
       hops = [...hops, ...page.hops]
     }
     return { ...page, hops }

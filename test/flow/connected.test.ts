@@ -1,0 +1,245 @@
+import { Client } from '@modelcontextprotocol/sdk/client/index.js'
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { createPerson, type Person } from '../support/person.js'
+import { startDcrGateway, type DcrGateway } from '../support/dcr-gateway.js'
+import { startWorld, type World } from '../support/gateway.js'
+
+let world: World
+let gateway: DcrGateway
+let alice: Person
+let now: number
+
+async function start(options: Parameters<typeof startWorld>[0] = {}): Promise<void> {
+  now = Date.now()
+  world = await startWorld(options)
+  gateway = await startDcrGateway({
+    servers: { notes: world.mcpServer.url },
+    options: () => ({ clock: () => now }),
+  })
+  alice = createPerson()
+  alice.setCookie(gateway.url, 'user=alice; Path=/')
+}
+
+beforeEach(() => start({ authorizationServer: { accessTokenLifetime: 300 } }))
+
+afterEach(async () => {
+  await gateway.close()
+  await world.close()
+})
+
+function connect(person = alice): Promise<{ status: number; text: string }> {
+  return person.signIn(`${gateway.url}/mcp/notes/page`)
+}
+
+/** What the upstream saw of the last request to a path. */
+function lastSeen(path: RegExp): { authorization: string | undefined } {
+  const seen = world.mcpServer.requests.filter((request) => path.test(request.path)).at(-1)
+  if (seen === undefined) throw new Error('the upstream saw no such request')
+  return seen
+}
+
+const INITIALIZE = JSON.stringify({
+  jsonrpc: '2.0',
+  id: 1,
+  method: 'initialize',
+  params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'test', version: '1' } },
+})
+
+function post(user: string, headers: Record<string, string> = {}): Promise<Response> {
+  return fetch(`${gateway.url}/mcp/notes`, {
+    method: 'POST',
+    body: INITIALIZE,
+    headers: {
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      'x-user': user,
+      ...headers,
+    },
+  })
+}
+
+describe('a connected user', () => {
+  it('lists and calls tools with the official SDK through the gateway', async () => {
+    await connect()
+    const client = new Client({ name: 'test', version: '1' })
+    await client.connect(
+      new StreamableHTTPClientTransport(new URL(`${gateway.url}/mcp/notes`), {
+        requestInit: { headers: { 'x-user': 'alice' } },
+      }),
+    )
+    expect((await client.listTools()).tools.map(({ name }) => name)).toContain('whoami')
+    const result = await client.callTool({ name: 'whoami', arguments: {} })
+    expect(JSON.stringify(result.content)).toContain('alice')
+    await client.close()
+  })
+
+  it('never lends the token to another user, nor to nobody', async () => {
+    await connect()
+    const bob = await post('bob')
+    expect(bob.status).toBe(401)
+    expect(await bob.json()).toMatchObject({
+      code: 'authorization_required',
+      authorizationUrl: `${gateway.url}/api/oauth/authorize/notes`,
+    })
+    expect(lastSeen(/^\/mcp\/?$/).authorization).toBeUndefined()
+    const nobody = await fetch(`${gateway.url}/mcp/notes`, { method: 'POST', body: INITIALIZE })
+    expect(nobody.status).toBe(401)
+    expect(await nobody.json()).toMatchObject({ code: 'user_required' })
+  })
+
+  it('never passes the client’s own Authorization on (SPEC 35)', async () => {
+    await post('bob', { authorization: 'Bearer of-the-client' })
+    expect(lastSeen(/^\/mcp\/?$/).authorization).toBeUndefined()
+    await connect()
+    await post('alice', { authorization: 'Bearer of-the-client' })
+    expect(lastSeen(/^\/mcp\/?$/).authorization).toMatch(/^Bearer ey/)
+  })
+
+  it('refreshes 60 seconds before expiry and not before', async () => {
+    await connect()
+    const first = lastSeen(/page/).authorization
+    now += 239_000
+    expect((await post('alice')).status).toBe(200)
+    expect(lastSeen(/^\/mcp\/?$/).authorization).toBe(first)
+    now += 2_000
+    expect((await post('alice')).status).toBe(200)
+    expect(lastSeen(/^\/mcp\/?$/).authorization).not.toBe(first)
+    expect(world.authorizationServer.count('POST', '/token')).toBe(2)
+  })
+
+  it('makes one refresh of 100 concurrent requests with an expired token, and all succeed', async () => {
+    await connect()
+    now += 3_600_000
+    const before = world.authorizationServer.count('POST', '/token')
+    const answers = await Promise.all(Array.from({ length: 100 }, () => post('alice')))
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]))
+    expect(world.authorizationServer.count('POST', '/token') - before).toBe(1)
+    now += 3_600_000
+    expect((await post('alice')).status).toBe(200)
+  })
+
+  it('sends the resource in authorize, token and refresh requests (RFC 8707)', async () => {
+    const page = await alice.open(`${gateway.url}/mcp/notes/page`)
+    expect(new URL(page.location ?? '').searchParams.get('resource')).toBe(world.mcpServer.resource)
+    await connect()
+    now += 3_600_000
+    await post('alice')
+    const tokenRequests = world.authorizationServer.requests.filter(({ path }) => path === '/token')
+    expect(tokenRequests.map(({ form }) => [form?.get('grant_type'), form?.get('resource')])).toEqual([
+      ['authorization_code', world.mcpServer.resource],
+      ['refresh_token', world.mcpServer.resource],
+    ])
+  })
+})
+
+describe('a 401 on a token that was sent (SPEC 5)', () => {
+  it('refreshes and has the client repeat its request with a 307, once', async () => {
+    await connect()
+    world.mcpServer.revokeSeen()
+    const answer = await fetch(`${gateway.url}/mcp/notes`, {
+      method: 'POST',
+      body: INITIALIZE,
+      redirect: 'manual',
+      headers: {
+        'content-type': 'application/json',
+        accept: 'application/json, text/event-stream',
+        'x-user': 'alice',
+      },
+    })
+    expect([answer.status, answer.headers.get('location')]).toEqual([307, '/mcp/notes'])
+    expect((await post('alice')).status).toBe(200)
+  })
+
+  it('is invisible to a client that follows redirects', async () => {
+    await connect()
+    world.mcpServer.revokeSeen()
+    expect((await post('alice')).status).toBe(200)
+  })
+
+  it('asks for a sign-in when the refreshed token is rejected too', async () => {
+    await connect()
+    world.mcpServer.rejectAll = true
+    const answer = await post('alice')
+    expect(answer.status).toBe(401)
+    expect(await answer.json()).toMatchObject({ code: 'authorization_required' })
+    expect(
+      world.authorizationServer.requests.filter(({ form }) => form?.get('grant_type') === 'refresh_token'),
+    ).toHaveLength(1)
+    world.mcpServer.rejectAll = false
+    expect((await connect()).status).toBe(200)
+  })
+
+  it('ends in an error page, not in a circle of redirects, where even a new token is rejected', async () => {
+    world.mcpServer.rejectAll = true
+    const page = await connect()
+    expect(page.status).toBe(502)
+    expect(page.text).toContain('token_rejected')
+  })
+})
+
+describe('refresh failures (SPEC 38)', () => {
+  it('keeps the connection through a 503 and goes on afterwards', async () => {
+    await connect()
+    now += 3_600_000
+    world.authorizationServer.intercept = (_req, res, { path }) => {
+      if (path !== '/token') return false
+      res.writeHead(503).end('down')
+      return true
+    }
+    const down = await post('alice')
+    expect([down.status, ((await down.json()) as { code: string }).code]).toEqual([503, 'refresh_failed'])
+    delete (world.authorizationServer as { intercept?: unknown }).intercept
+    expect((await post('alice')).status).toBe(200)
+  })
+
+  it('asks for a sign-in after invalid_grant', async () => {
+    await connect()
+    now += 3_600_000
+    world.authorizationServer.intercept = (_req, res, { path }) => {
+      if (path !== '/token') return false
+      res.writeHead(400, { 'content-type': 'application/json' }).end('{"error":"invalid_grant"}')
+      return true
+    }
+    expect((await post('alice')).status).toBe(401)
+    const [state] = await gateway.dcr.connections('alice')
+    expect(state).toMatchObject({ state: 'needs_authorization', reason: 'refresh_refused' })
+  })
+})
+
+describe('step-up (SPEC 3, 39)', () => {
+  it('asks once for the union of scopes, and leaves a refusal alone', async () => {
+    await gateway.close()
+    await world.close()
+    await start({ mcpServer: { scopesSupported: ['mcp:read'], toolScopes: { add: ['mcp:write'] } } })
+    await connect()
+    const call = JSON.stringify({
+      jsonrpc: '2.0',
+      id: 2,
+      method: 'tools/call',
+      params: { name: 'add', arguments: { a: 1, b: 2 } },
+    })
+    const add = (): Promise<Response> =>
+      fetch(`${gateway.url}/mcp/notes`, {
+        method: 'POST',
+        body: call,
+        headers: {
+          'content-type': 'application/json',
+          accept: 'application/json, text/event-stream',
+          'x-user': 'alice',
+        },
+      })
+    const asked = await add()
+    expect([asked.status, ((await asked.json()) as { code: string }).code]).toEqual([
+      401,
+      'authorization_required',
+    ])
+    const page = await alice.signIn(`${gateway.url}/api/oauth/authorize/notes`)
+    expect(page.text).toContain('Connected to notes')
+    const scopes = new URL(page.hops.find(({ url }) => url.includes('/auth?'))?.url ?? '').searchParams.get(
+      'scope',
+    )
+    expect(scopes?.split(' ')).toEqual(expect.arrayContaining(['mcp:read', 'mcp:write']))
+    expect((await add()).status).toBe(200)
+  })
+})
