@@ -1,0 +1,268 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { createPerson, type Page, type Person } from '../support/person.js'
+import { startDcrGateway, type DcrGateway } from '../support/dcr-gateway.js'
+import { startWorld, type World } from '../support/gateway.js'
+
+let world: World
+let gateway: DcrGateway
+let alice: Person
+let now: number
+
+beforeEach(async () => {
+  now = Date.now()
+  world = await startWorld()
+  gateway = await startDcrGateway({
+    servers: { notes: world.mcpServer.url },
+    options: () => ({ clock: () => now }),
+  })
+  alice = person('alice')
+})
+
+afterEach(async () => {
+  await gateway.close()
+  await world.close()
+})
+
+function person(user: string): Person {
+  const somebody = createPerson()
+  somebody.setCookie(gateway.url, `user=${user}; Path=/`)
+  return somebody
+}
+
+const toCallback = (url: URL): boolean => url.pathname === '/api/oauth/callback'
+
+/** Signs in up to the redirect back, which is not followed. */
+async function untilCallback(somebody = alice, path = '/mcp/notes/page'): Promise<string> {
+  const page = await somebody.signIn(gateway.url + path, { until: toCallback })
+  expect(page.location).toContain('/api/oauth/callback?code=')
+  return page.location ?? ''
+}
+
+async function stateOf(user: string): Promise<string | undefined> {
+  return (await gateway.dcr.connections(user))[0]?.state
+}
+
+function expectErrorPage(page: Page, status: number, code: string): void {
+  expect([page.status, page.headers.get('content-type')]).toEqual([status, 'text/html; charset=utf-8'])
+  expect(page.text).toContain(`Error code: ${code}`)
+  expect(page.headers.get('content-security-policy')).toContain("default-src 'none'")
+  expect(page.headers.get('cache-control')).toBe('no-store')
+  expect(page.headers.get('referrer-policy')).toBe('no-referrer')
+  expect(page.headers.get('x-content-type-options')).toBe('nosniff')
+}
+
+function tokenRequests(): number {
+  return world.authorizationServer.count('POST', '/token')
+}
+
+describe('the pending flow (SPEC 23 to 27)', () => {
+  it('is a sealed cookie of this browser, for ten minutes, and a fresh PKCE challenge each time', async () => {
+    const pages = [
+      await alice.open(`${gateway.url}/mcp/notes/page`),
+      await alice.open(`${gateway.url}/mcp/notes/page`),
+    ]
+    const requests = pages.map(({ location }) => new URL(location ?? '').searchParams)
+    for (const request of requests) {
+      expect(Object.fromEntries(request)).toMatchObject({
+        response_type: 'code',
+        redirect_uri: `${gateway.url}/api/oauth/callback`,
+        code_challenge_method: 'S256',
+        resource: world.mcpServer.resource,
+      })
+    }
+    expect(new Set(requests.map((request) => request.get('code_challenge'))).size).toBe(2)
+    expect(new Set(requests.map((request) => request.get('state'))).size).toBe(2)
+    const setCookie = pages[0]?.headers.get('set-cookie') ?? ''
+    expect(setCookie).toMatch(/^mcp-dcr-[^=]+=[\w.-]+; Max-Age=600; Path=\/; HttpOnly; SameSite=Lax$/)
+    for (const secret of ['verifier', requests[0]?.get('state') ?? '', 'alice'])
+      expect(setCookie).not.toContain(secret)
+  })
+
+  it('uses a __Host- cookie where the base URL is https', async () => {
+    const https = await startDcrGateway({
+      servers: { notes: world.mcpServer.url },
+      options: () => ({ baseUrl: 'https://gateway.example.com', encryptionKey: 'k'.repeat(32) }),
+    })
+    const visitor = createPerson({ hosts: { 'https://gateway.example.com': https.url } })
+    visitor.setCookie('https://gateway.example.com', 'user=alice; Path=/')
+    const page = await visitor.open('https://gateway.example.com/mcp/notes/page')
+    expect(page.headers.get('set-cookie')).toMatch(
+      /^__Host-mcp-dcr-[^=]+=[^;]+; Max-Age=600; Path=\/; HttpOnly; Secure; SameSite=Lax$/,
+    )
+    await https.close()
+  })
+
+  it('lets several flows of one browser finish in any order', async () => {
+    const first = await untilCallback(alice, '/mcp/notes/page?n=1')
+    const second = await untilCallback(alice, '/mcp/notes/page?n=2')
+    expect((await alice.follow(second)).url).toBe(`${gateway.url}/mcp/notes/page?n=2`)
+    expect((await alice.follow(first)).url).toBe(`${gateway.url}/mcp/notes/page?n=1`)
+  })
+
+  it('keeps five unfinished flows and drops the oldest, so that cookies cannot fill the request', async () => {
+    for (let i = 0; i < 12; i++) {
+      now += 1000
+      await alice.open(`${gateway.url}/mcp/notes/page`)
+    }
+    const cookies = Object.entries(alice.cookies(gateway.url)).filter(([name]) => name.startsWith('mcp-dcr-'))
+    expect(cookies).toHaveLength(5)
+    expect(cookies.join('').length).toBeLessThan(10_000)
+  })
+
+  it('does without the way back where the path is too long for a cookie', async () => {
+    const page = await alice.signIn(`${gateway.url}/mcp/notes/page?q=${'x'.repeat(1900)}`)
+    expect(page.status).toBe(200)
+  })
+})
+
+describe('a callback that must change nothing (SPEC 26, 28 to 30)', () => {
+  it('refuses an unknown state, and the pending flow survives it', async () => {
+    const callback = await untilCallback()
+    const forged = new URL(callback)
+    forged.searchParams.set('state', 'forged')
+    expectErrorPage(await alice.follow(forged), 400, 'flow_not_found')
+    expect(tokenRequests()).toBe(0)
+    expect((await alice.follow(callback)).status).toBe(200)
+  })
+
+  it.each(['', '?code=x', '?state=a&state=b&code=x', `?state=${'s'.repeat(5000)}`])(
+    'refuses %j',
+    async (query) => {
+      expectErrorPage(await alice.follow(`${gateway.url}/api/oauth/callback${query}`), 400, 'flow_not_found')
+    },
+  )
+
+  it('refuses a replay', async () => {
+    const callback = await untilCallback()
+    const cookies = alice.cookies(callback)
+    expect((await alice.follow(callback)).status).toBe(200)
+    expectErrorPage(await alice.follow(callback), 400, 'flow_not_found')
+    for (const [name, value] of Object.entries(cookies))
+      alice.setCookie(gateway.url, `${name}=${value}; Path=/`)
+    expectErrorPage(await alice.follow(callback), 400, 'flow_not_found')
+    expect(tokenRequests()).toBe(1)
+    expect(await stateOf('alice')).toBe('connected')
+  })
+
+  it('refuses it in another browser of the same user', async () => {
+    const callback = await untilCallback()
+    expectErrorPage(await person('alice').follow(callback), 400, 'flow_not_found')
+    expect(tokenRequests()).toBe(0)
+  })
+
+  it('refuses it when another user is signed in by now', async () => {
+    const callback = await untilCallback()
+    alice.setCookie(gateway.url, 'user=mallory; Path=/')
+    expectErrorPage(await alice.follow(callback), 403, 'user_mismatch')
+    expect([tokenRequests(), await stateOf('mallory'), await stateOf('alice')]).toEqual([
+      0,
+      'not_connected',
+      'not_connected',
+    ])
+    alice.setCookie(gateway.url, 'user=alice; Path=/')
+    expect((await alice.follow(callback)).status).toBe(200)
+  })
+
+  it('refuses it after ten minutes', async () => {
+    const callback = await untilCallback()
+    now += 601_000
+    expectErrorPage(await alice.follow(callback), 400, 'flow_expired')
+    expect(tokenRequests()).toBe(0)
+  })
+
+  it('refuses another issuer, shows nothing of its answer, and the pending flow survives it (RFC 9207)', async () => {
+    const callback = await untilCallback()
+    const foreign = new URL(callback)
+    foreign.searchParams.set('iss', 'https://evil.example')
+    foreign.searchParams.set('error', 'evil_code')
+    foreign.searchParams.set('error_description', 'call this number')
+    const page = await alice.follow(foreign)
+    expectErrorPage(page, 502, 'issuer_mismatch')
+    expect(page.text).not.toMatch(/evil|number/)
+    const silent = new URL(callback)
+    silent.searchParams.delete('iss')
+    expectErrorPage(await alice.follow(silent), 502, 'issuer_mismatch')
+    expect(tokenRequests()).toBe(0)
+    expect((await alice.follow(callback)).status).toBe(200)
+  })
+
+  it('refuses a cookie whose content was moved from another flow, or meddled with', async () => {
+    const first = await untilCallback(alice, '/mcp/notes/page?n=1')
+    const [name, value] = Object.entries(alice.cookies(gateway.url)).find(([key]) =>
+      key.startsWith('mcp-dcr-'),
+    ) ?? ['', '']
+    alice.setCookie(gateway.url, `${name}=${value.slice(0, -4)}AAAA; Path=/`)
+    expectErrorPage(await alice.follow(first), 400, 'flow_not_found')
+    const second = await untilCallback(alice, '/mcp/notes/page?n=2')
+    const other =
+      Object.keys(alice.cookies(gateway.url)).find((key) => key.startsWith('mcp-dcr-') && key !== name) ?? ''
+    alice.setCookie(gateway.url, `${other}=${value}; Path=/`)
+    expectErrorPage(await alice.follow(second), 400, 'flow_not_found')
+    expect(tokenRequests()).toBe(0)
+  })
+})
+
+describe('how a flow ends', () => {
+  it('shows a page that says what to do when access is denied', async () => {
+    const page = await alice.signIn(`${gateway.url}/mcp/notes/page`, { decision: 'deny' })
+    expectErrorPage(page, 403, 'access_denied')
+    expect(page.text).toContain(
+      `href="/api/oauth/authorize/notes?return_to=%2Fmcp%2Fnotes%2Fpage"`.replace(
+        'href="',
+        `href="${gateway.url}`,
+      ),
+    )
+    expect((await alice.signIn(`${gateway.url}/mcp/notes/page`)).status).toBe(200)
+  })
+
+  it('escapes what the authorization server says', async () => {
+    const callback = new URL(await untilCallback())
+    callback.searchParams.set('error', 'x')
+    callback.searchParams.set('error_description', '<script>alert(1)</script>')
+    const page = await alice.follow(callback)
+    expectErrorPage(page, 502, 'authorization_failed')
+    expect(page.text).not.toContain('<script>alert')
+  })
+
+  it('ends on the connected page where it began at the connect URL', async () => {
+    const page = await alice.signIn(`${gateway.url}/api/oauth/authorize/notes`)
+    expect([page.status, page.url]).toEqual([200, `${gateway.url}/api/oauth/connected/notes`])
+    expect(page.text).toContain('Connected to notes')
+    expect(page.headers.get('content-security-policy')).toMatch(/script-src 'sha256-/)
+  })
+
+  it.each([
+    '//evil.example',
+    '/\\evil.example',
+    'https://evil.example/',
+    '/.//evil.example',
+    'javascript:alert(1)',
+    '\\\\evil',
+  ])('never leads to %j (SPEC 31)', async (target) => {
+    const page = await alice.signIn(
+      `${gateway.url}/api/oauth/authorize/notes?return_to=${encodeURIComponent(target)}`,
+    )
+    expect(page.hops.map(({ url }) => new URL(url).hostname)).not.toContain('evil.example')
+    expect(page.url).toBe(`${gateway.url}/api/oauth/connected/notes`)
+  })
+
+  it('takes a browser at 127.0.0.1 to the base URL first, where the cookie will come back', async () => {
+    const { port } = gateway
+    const visitor = person('alice')
+    visitor.setCookie(`http://127.0.0.1:${port}`, 'user=alice; Path=/')
+    const page = await visitor.signIn(`http://127.0.0.1:${port}/mcp/notes/page`)
+    expect([page.status, page.url]).toEqual([200, `${gateway.url}/mcp/notes/page`])
+  })
+})
+
+describe('the connect URL', () => {
+  it('needs a signed-in user, and a known server', async () => {
+    expectErrorPage(
+      await createPerson().open(`${gateway.url}/api/oauth/authorize/notes`),
+      401,
+      'user_required',
+    )
+    expectErrorPage(await alice.open(`${gateway.url}/api/oauth/authorize/nothing`), 404, 'unknown_server')
+    expectErrorPage(await alice.open(`${gateway.url}/api/oauth/nowhere`), 404, 'not_found')
+  })
+})
