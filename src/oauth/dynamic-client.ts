@@ -17,7 +17,10 @@ export async function dynamicClient(context: OAuthContext, request: ClientReques
   if (known !== undefined) return known
   return context.leases.withLease(`register ${key}`, context.timeout + 5_000, async () => {
     const before = await context.records.registrations.get(key)
-    return usable(context, request, before?.value) ?? registerUnderLease(context, request, redirectUri, key, before)
+    return (
+      usable(context, request, before?.value) ??
+      registerUnderLease(context, request, redirectUri, key, before)
+    )
   })
 }
 
@@ -125,8 +128,14 @@ function usable(
 
 function toClient(registration: Registration | undefined): OAuthClient | undefined {
   const { status, clientId, clientSecret, tokenEndpointAuthMethod } = registration ?? {}
-  if (status !== 'registered' || clientId === undefined || tokenEndpointAuthMethod === undefined) return undefined
-  return { source: 'dynamic', clientId, tokenEndpointAuthMethod, ...(clientSecret !== undefined && { clientSecret }) }
+  if (status !== 'registered' || clientId === undefined || tokenEndpointAuthMethod === undefined)
+    return undefined
+  return {
+    source: 'dynamic',
+    clientId,
+    tokenEndpointAuthMethod,
+    ...(clientSecret !== undefined && { clientSecret }),
+  }
 }
 
 function lostRace(server: Server): McpDcrError {

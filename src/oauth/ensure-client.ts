@@ -91,4 +91,3 @@ function metadataDocumentClient(
     ? undefined
     : { source: 'metadata_document', clientId, tokenEndpointAuthMethod: 'none' }
 }
-

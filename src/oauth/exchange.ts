@@ -97,6 +97,7 @@ async function exchangeCode(
     )
     return readTokens(answer, context.clock())
   } catch (thrown) {
+    if (thrown instanceof McpDcrError) throw thrown
     const failure = unwrapError(thrown)
     if (failure.error === 'invalid_client') {
       await forgetClient(context, server, flow)
