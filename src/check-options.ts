@@ -19,10 +19,18 @@ export const OPTIONS: Origin = { path: '', code: 'invalid_options', prefix: 'mcp
  *
  * @throws McpDcrError the origin's code
  */
-export function checked<T>(schema: z.ZodType<T>, value: unknown, origin: Origin, known: readonly string[]): T {
+export function checked<T>(
+  schema: z.ZodType<T>,
+  value: unknown,
+  origin: Origin,
+  known: readonly string[],
+): T {
   const result = schema.safeParse(value)
   if (result.success) return result.data
-  throw invalid(origin, result.error.issues.flatMap((issue) => describe(issue, origin, known)))
+  throw invalid(
+    origin,
+    result.error.issues.flatMap((issue) => describe(issue, origin, known)),
+  )
 }
 
 export function invalid(origin: Origin, faults: readonly string[]): McpDcrError {
@@ -40,7 +48,10 @@ function describe(issue: z.core.$ZodIssue, origin: Origin, known: readonly strin
       return `unknown option \`${quoteUntrusted(key)}\`${inside}${meant === undefined ? '' : `: did you mean \`${meant}\`?`}`
     })
   }
-  const message = issue.code === 'invalid_type' && !isOurs(issue.message) ? `has to be of type ${issue.expected}` : issue.message
+  const message =
+    issue.code === 'invalid_type' && !isOurs(issue.message)
+      ? `has to be of type ${issue.expected}`
+      : issue.message
   return [`${place === '' ? 'the options' : `\`${place}\``} ${message}`]
 }
 

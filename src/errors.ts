@@ -112,6 +112,8 @@ const UNTRUSTED_MAX_LENGTH = 200
  * spaces, and it is cut after 200 characters. HTML escaping is the page's own task.
  */
 export function quoteUntrusted(text: unknown): string {
-  const printable = String(text).replace(/[\p{C}\p{Zl}\p{Zp}]+/gu, ' ').trim()
+  const printable = String(text)
+    .replace(/[\p{C}\p{Zl}\p{Zp}]+/gu, ' ')
+    .trim()
   return printable.length > UNTRUSTED_MAX_LENGTH ? `${printable.slice(0, UNTRUSTED_MAX_LENGTH)}…` : printable
 }

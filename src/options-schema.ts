@@ -37,7 +37,8 @@ const clientMetadataUrl = check(
 function isUrl(value: string, isRight: (url: URL) => boolean): boolean {
   if (!URL.canParse(value)) return false
   const parsed = new URL(value)
-  const secure = parsed.protocol === 'https:' || (parsed.protocol === 'http:' && isLoopbackHost(parsed.hostname))
+  const secure =
+    parsed.protocol === 'https:' || (parsed.protocol === 'http:' && isLoopbackHost(parsed.hostname))
   return secure && isRight(parsed)
 }
 
@@ -45,11 +46,13 @@ const fn = z.custom<(...args: never[]) => unknown>((value) => typeof value === '
   error: 'has to be a function',
 })
 
-const authorizationParams = z.record(z.string(), z.string({ error: 'has to be a string' })).superRefine((value, ctx) => {
-  for (const name of Object.keys(value).filter((key) => RESERVED_PARAMETERS.includes(key))) {
-    ctx.addIssue({ code: 'custom', path: [name], message: 'is set by the flow itself; remove it' })
-  }
-})
+const authorizationParams = z
+  .record(z.string(), z.string({ error: 'has to be a string' }))
+  .superRefine((value, ctx) => {
+    for (const name of Object.keys(value).filter((key) => RESERVED_PARAMETERS.includes(key))) {
+      ctx.addIssue({ code: 'custom', path: [name], message: 'is set by the flow itself; remove it' })
+    }
+  })
 
 const clientMetadata = z.record(z.string(), z.unknown()).superRefine((value, ctx) => {
   for (const [name, member] of Object.entries(value)) {
@@ -65,7 +68,9 @@ export const oauthConfigSchema = z
   .strictObject({
     authorizationUrl: url.optional(),
     tokenUrl: url.optional(),
-    scopes: z.union([z.string(), z.array(text)], { error: 'has to be a string or a list of strings' }).optional(),
+    scopes: z
+      .union([z.string(), z.array(text)], { error: 'has to be a string or a list of strings' })
+      .optional(),
     clientId: text.optional(),
     clientSecret: text.optional(),
     issuer: url.optional(),
@@ -77,7 +82,9 @@ export const oauthConfigSchema = z
         error: 'has to be none, client_secret_basic or client_secret_post',
       })
       .optional(),
-    resource: z.union([url, z.literal(false)], { error: 'has to be an absolute https URL, or false' }).optional(),
+    resource: z
+      .union([url, z.literal(false)], { error: 'has to be an absolute https URL, or false' })
+      .optional(),
     authorizationParams: authorizationParams.optional(),
     clientMetadata: clientMetadata.optional(),
     dangerouslyAllowMissingPkceMetadata: z.boolean({ error: 'has to be true or false' }).optional(),
@@ -85,9 +92,17 @@ export const oauthConfigSchema = z
   })
   .superRefine(({ clientId, clientSecret, tokenEndpointAuthMethod: method }, ctx) => {
     if (clientSecret !== undefined && clientId === undefined) {
-      ctx.addIssue({ code: 'custom', path: ['clientId'], message: 'is missing: clientSecret belongs to a clientId' })
+      ctx.addIssue({
+        code: 'custom',
+        path: ['clientId'],
+        message: 'is missing: clientSecret belongs to a clientId',
+      })
     }
-    if (clientId !== undefined && clientSecret === undefined && method?.startsWith('client_secret') === true) {
+    if (
+      clientId !== undefined &&
+      clientSecret === undefined &&
+      method?.startsWith('client_secret') === true
+    ) {
       ctx.addIssue({ code: 'custom', path: ['clientSecret'], message: `is missing: ${method} needs it` })
     }
   })
@@ -111,7 +126,9 @@ const store = z.union(
       (value) =>
         typeof value === 'object' &&
         value !== null &&
-        ['get', 'compareAndSet', 'delete', 'list'].every((method) => typeof (value as never)[method] === 'function'),
+        ['get', 'compareAndSet', 'delete', 'list'].every(
+          (method) => typeof (value as never)[method] === 'function',
+        ),
     ),
   ],
   { error: 'has to be a path, or a store with get, compareAndSet, delete and list' },
@@ -127,7 +144,9 @@ export const optionsSchema = z.strictObject({
     .union([text, z.array(text).min(1)], { error: 'has to be a string or a list of strings' })
     .optional(),
   store: store.optional(),
-  allowPrivateNetworks: z.array(text, { error: 'has to be a list of hosts, addresses or CIDR ranges' }).optional(),
+  allowPrivateNetworks: z
+    .array(text, { error: 'has to be a list of hosts, addresses or CIDR ranges' })
+    .optional(),
   timeout: z
     .int({ error: 'has to be a whole number of milliseconds' })
     .positive({ error: 'has to be more than 0' })

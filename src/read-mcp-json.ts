@@ -19,7 +19,9 @@ export function readMcpJson(directory: string): readonly Server[] {
   const document = parse(text, file)
   const entries = isObject(document) ? document['mcpServers'] : undefined
   if (!isObject(entries)) throw invalidFile(file, 'has no "mcpServers" object')
-  const remote = Object.entries(entries).filter(([, entry]) => typeof entry === 'string' || (isObject(entry) && 'url' in entry))
+  const remote = Object.entries(entries).filter(
+    ([, entry]) => typeof entry === 'string' || (isObject(entry) && 'url' in entry),
+  )
   const ours = remote.map(([name, entry]) => [name, isObject(entry) ? ourFields(entry) : entry])
   return resolveServers(Object.fromEntries(ours), origin, 'mcpServers')
 }

@@ -24,7 +24,8 @@ export function resolveOptions(
   directory: string = process.cwd(),
 ): Config {
   checked(optionsSchema, options, OPTIONS, KNOWN)
-  const baseUrl = options.baseUrl === undefined ? undefined : new URL(options.baseUrl).href.replace(/\/+$/, '')
+  const baseUrl =
+    options.baseUrl === undefined ? undefined : new URL(options.baseUrl).href.replace(/\/+$/, '')
   const local = baseUrl === undefined || isLoopbackUrl(baseUrl)
   if (options.user === undefined && !local) throw userOptionRequired(baseUrl)
   assertAllowList(options.allowPrivateNetworks ?? [])
@@ -45,14 +46,19 @@ export function resolveOptions(
   })
 }
 
-function resolveServersOption(servers: Options['servers'], directory: string): Pick<Config, 'servers' | 'serversOf'> {
+function resolveServersOption(
+  servers: Options['servers'],
+  directory: string,
+): Pick<Config, 'servers' | 'serversOf'> {
   if (typeof servers === 'function') return { servers: undefined, serversOf: rememberingServersOf(servers) }
   const resolved = servers === undefined ? readMcpJson(directory) : resolveServers(servers)
   return { servers: resolved, serversOf: () => resolved }
 }
 
 /** What a function of the request returns is checked once per object, however often it returns it. */
-function rememberingServersOf(servers: Extract<Options['servers'], (...args: never[]) => unknown>): Config['serversOf'] {
+function rememberingServersOf(
+  servers: Extract<Options['servers'], (...args: never[]) => unknown>,
+): Config['serversOf'] {
   const known = new WeakMap<object, readonly Server[]>()
   return async (req: Request) => {
     const declared = await servers(req)
@@ -64,7 +70,9 @@ function rememberingServersOf(servers: Extract<Options['servers'], (...args: nev
 
 function encryptionKeys({ encryptionKey }: Options, env: NodeJS.ProcessEnv): readonly string[] | undefined {
   const fromEnvironment = env['OAUTH_ENCRYPTION_KEY']?.split(',').map((key) => key.trim())
-  const keys = (encryptionKey === undefined ? (fromEnvironment ?? []) : [encryptionKey].flat()).filter((key) => key !== '')
+  const keys = (encryptionKey === undefined ? (fromEnvironment ?? []) : [encryptionKey].flat()).filter(
+    (key) => key !== '',
+  )
   return keys.length === 0 ? undefined : Object.freeze(keys)
 }
 
@@ -73,8 +81,11 @@ function resolveLogger(logger: Partial<Logger>): Logger {
   return {
     debug: logger.debug?.bind(logger) ?? nothing,
     info: logger.info?.bind(logger) ?? nothing,
-    warn: logger.warn?.bind(logger) ?? ((message, details) => console.warn(`mcp-dcr: ${message}`, details ?? '')),
-    error: logger.error?.bind(logger) ?? ((message, details) => console.error(`mcp-dcr: ${message}`, details ?? '')),
+    warn:
+      logger.warn?.bind(logger) ?? ((message, details) => console.warn(`mcp-dcr: ${message}`, details ?? '')),
+    error:
+      logger.error?.bind(logger) ??
+      ((message, details) => console.error(`mcp-dcr: ${message}`, details ?? '')),
   }
 }
 
@@ -82,12 +93,18 @@ function assertAllowList(entries: readonly string[]): void {
   try {
     parseAllowList(entries)
   } catch {
-    throw invalid(OPTIONS, ['`allowPrivateNetworks` has an entry that is neither a host, an address nor a CIDR range'])
+    throw invalid(OPTIONS, [
+      '`allowPrivateNetworks` has an entry that is neither a host, an address nor a CIDR range',
+    ])
   }
 }
 
 function userOptionRequired(baseUrl: string | undefined): McpDcrError {
-  return new McpDcrError('user_option_required', `mcpDcr(): \`user\` is missing, and ${baseUrl} is not loopback.`, {
-    fix: 'Set user: (req) => the signed-in user’s id. Without it everyone would share one token.',
-  })
+  return new McpDcrError(
+    'user_option_required',
+    `mcpDcr(): \`user\` is missing, and ${baseUrl} is not loopback.`,
+    {
+      fix: 'Set user: (req) => the signed-in user’s id. Without it everyone would share one token.',
+    },
+  )
 }

@@ -13,7 +13,11 @@ const IMPOSSIBLE_NAMES = ['', '.', '..', '__proto__']
  *
  * @throws McpDcrError the origin's code
  */
-export function resolveServers(servers: unknown, origin: Origin = OPTIONS, root = 'servers'): readonly Server[] {
+export function resolveServers(
+  servers: unknown,
+  origin: Origin = OPTIONS,
+  root = 'servers',
+): readonly Server[] {
   if (typeof servers !== 'object' || servers === null || Array.isArray(servers)) {
     throw invalid(origin, [`\`${root}\` has to be an object of MCP servers by name`])
   }
@@ -39,7 +43,8 @@ function resolveServer(name: string, value: unknown, origin: Origin): Server {
 
 function checkedServer(value: unknown, origin: Origin): ServerOptions {
   // A misspelt key of oauthConfig is compared with the names that oauthConfig has.
-  const oauthConfig = typeof value === 'object' && value !== null && 'oauthConfig' in value ? value.oauthConfig : undefined
+  const oauthConfig =
+    typeof value === 'object' && value !== null && 'oauthConfig' in value ? value.oauthConfig : undefined
   if (oauthConfig !== undefined) {
     checked(oauthConfigSchema, oauthConfig, { ...origin, path: `${origin.path}.oauthConfig` }, OAUTH_KEYS)
   }
@@ -49,7 +54,9 @@ function checkedServer(value: unknown, origin: Origin): ServerOptions {
 function resolveOAuth(config: OAuthConfig): ServerOAuth {
   const { scopes, clientMetadata, authorizationParams, strictResource, ...rest } = config
   const { dangerouslyAllowMissingPkceMetadata: allowMissingPkceMetadata, ...oauth } = rest
-  const scope = (Array.isArray(scopes) ? scopes : (scopes ?? '').split(/\s+/)).filter((token) => token !== '').join(' ')
+  const scope = (Array.isArray(scopes) ? scopes : (scopes ?? '').split(/\s+/))
+    .filter((token) => token !== '')
+    .join(' ')
   return Object.freeze({
     ...oauth,
     ...(scope !== '' && { scopes: scope }),
@@ -64,7 +71,8 @@ function assertDistinctPaths(servers: readonly Server[], origin: Origin): void {
   const owners = new Map<string | undefined, string>()
   for (const { name, path } of servers) {
     const owner = owners.get(path)
-    if (owner !== undefined) throw invalid(origin, [`the servers "${owner}" and "${name}" have the same path ${path}`])
+    if (owner !== undefined)
+      throw invalid(origin, [`the servers "${owner}" and "${name}" have the same path ${path}`])
     owners.set(path, name)
   }
 }

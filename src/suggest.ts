@@ -5,5 +5,7 @@ export function suggest(name: string, known: readonly string[]): string | undefi
   const [best] = known
     .map((candidate) => ({ candidate, distance: leven(name.toLowerCase(), candidate.toLowerCase()) }))
     .sort((a, b) => a.distance - b.distance)
-  return best !== undefined && best.distance <= Math.max(2, best.candidate.length / 3) ? best.candidate : undefined
+  return best !== undefined && best.distance <= Math.max(2, best.candidate.length / 3)
+    ? best.candidate
+    : undefined
 }

@@ -17,7 +17,11 @@ export function pageAnswer(html: string, status = 200): Answer {
 }
 
 /** A redirect; 307 keeps method and body, 303 turns into a GET. */
-export function redirectAnswer(location: string, status: 302 | 303 | 307, cookies: readonly string[] = []): Answer {
+export function redirectAnswer(
+  location: string,
+  status: 302 | 303 | 307,
+  cookies: readonly string[] = [],
+): Answer {
   return {
     status,
     headers: { ...NOT_STORED, location, ...(cookies.length > 0 && { 'set-cookie': [...cookies] }) },
@@ -59,14 +63,21 @@ export function toMcpDcrError(thrown: unknown, logger: Logger): McpDcrError {
       ? thrown
       : new McpDcrError('internal_error', 'Something went wrong in the gateway.', { cause: thrown })
   const level = error.status >= 500 ? 'error' : 'debug'
-  logger[level](`${error.code}: ${error.message}`, { server: error.server, cause: describeCause(error.cause) })
+  logger[level](`${error.code}: ${error.message}`, {
+    server: error.server,
+    cause: describeCause(error.cause),
+  })
   return error
 }
 
 /** The chain of causes in words: an error's own properties may hold what must not be logged. */
 function describeCause(cause: unknown): string | undefined {
   const words: string[] = []
-  for (let depth = 0, current = cause; depth < 5 && current instanceof Error; depth++, current = current.cause) {
+  for (
+    let depth = 0, current = cause;
+    depth < 5 && current instanceof Error;
+    depth++, current = current.cause
+  ) {
     const code = 'code' in current && typeof current.code === 'string' ? ` [${current.code}]` : ''
     words.push(`${current.name}: ${current.message}${code}`)
   }

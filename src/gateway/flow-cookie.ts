@@ -30,7 +30,9 @@ export function createFlowCookies(sealer: Sealer, clock: () => number): FlowCook
     async keep(req, flow) {
       const prefix = cookiePrefix(flow.redirectUri)
       const name = prefix + Math.floor(flow.expiresAt / 1000).toString(36) + '-' + idOf(flow.state)
-      const excess = namesOf(req, prefix).sort().slice(0, -(MAX_FLOWS - 1))
+      const excess = namesOf(req, prefix)
+        .sort()
+        .slice(0, -(MAX_FLOWS - 1))
       const full = await cookie(sealer, name, flow)
       const { returnTo: _, ...withoutReturn } = flow
       const value = full.length <= MAX_COOKIE ? full : await cookie(sealer, name, withoutReturn)
@@ -39,7 +41,11 @@ export function createFlowCookies(sealer: Sealer, clock: () => number): FlowCook
 
     async find(req, state, baseUrl) {
       const name = cookieOf(req, baseUrl, state)
-      const flow = await open(sealer, state, (name !== undefined && parse(req.headers.cookie ?? '')[name]) || '')
+      const flow = await open(
+        sealer,
+        state,
+        (name !== undefined && parse(req.headers.cookie ?? '')[name]) || '',
+      )
       if (flow.expiresAt <= clock()) {
         throw new McpDcrError('flow_expired', 'This sign-in took longer than ten minutes.', {
           server: flow.server,

@@ -33,11 +33,13 @@ export function createMcpFetch(context: GatewayContext, options: McpFetchOptions
     if (server === undefined && options.undeclared && challenge?.resourceMetadata !== undefined) {
       server = await meetUndeclared(context, challenge)
       connection = await liveConnection(context, server, options.user)
-      if (connection !== undefined && isReplayable(input, init)) response = await repeat(response, input, init, connection)
+      if (connection !== undefined && isReplayable(input, init))
+        response = await repeat(response, input, init, connection)
     }
     if (response.status === 401 && server !== undefined && connection !== undefined) {
       const renewed = await renew(context, server, connection)
-      if (renewed !== undefined && isReplayable(input, init)) response = await repeat(response, input, init, renewed)
+      if (renewed !== undefined && isReplayable(input, init))
+        response = await repeat(response, input, init, renewed)
       if (response.status === 401) await dropRejected(context, renewed ?? connection)
       connection = renewed ?? connection
     }
@@ -53,7 +55,11 @@ export function createMcpFetch(context: GatewayContext, options: McpFetchOptions
 
 type Input = Parameters<typeof fetch>[0]
 
-function send(input: Input, init: RequestInit | undefined, connection: Connection | undefined): Promise<Response> {
+function send(
+  input: Input,
+  init: RequestInit | undefined,
+  connection: Connection | undefined,
+): Promise<Response> {
   const headers = new Headers(init?.headers ?? (input instanceof Request ? input.headers : undefined))
   headers.delete('authorization')
   if (connection?.accessToken !== undefined) headers.set('authorization', `Bearer ${connection.accessToken}`)
@@ -73,7 +79,11 @@ async function repeat(
 function isReplayable(input: Input, init: RequestInit | undefined): boolean {
   const body: unknown = init?.body
   if (body === undefined || body === null) return !(input instanceof Request) || input.body === null
-  return typeof body === 'string' || ArrayBuffer.isView(body) || [ArrayBuffer, URLSearchParams, FormData, Blob].some((type) => body instanceof type)
+  return (
+    typeof body === 'string' ||
+    ArrayBuffer.isView(body) ||
+    [ArrayBuffer, URLSearchParams, FormData, Blob].some((type) => body instanceof type)
+  )
 }
 
 function challengeOf(response: Response): Challenge | undefined {
@@ -82,8 +92,14 @@ function challengeOf(response: Response): Challenge | undefined {
 }
 
 /** The connection with another token, where a refresh gives one. */
-async function renew(context: GatewayContext, server: Server, connection: Connection): Promise<Connection | undefined> {
+async function renew(
+  context: GatewayContext,
+  server: Server,
+  connection: Connection,
+): Promise<Connection | undefined> {
   if (connection.refreshToken === undefined) return undefined
   const renewed = await refresh(context.oauth, server, connection)
-  return renewed?.status === 'connected' && renewed.accessToken !== connection.accessToken ? renewed : undefined
+  return renewed?.status === 'connected' && renewed.accessToken !== connection.accessToken
+    ? renewed
+    : undefined
 }

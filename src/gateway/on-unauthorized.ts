@@ -27,14 +27,23 @@ export async function onTokenRejected(
 ): Promise<Answer> {
   const { accepted, acceptedSignIns, oauth } = context
   const key = connectionKey(sent.user, sent.server)
-  const justRefreshed = sent.obtainedBy === 'refresh' && isJustNow(context, sent.obtainedAt) && !accepted.has(sent)
+  const justRefreshed =
+    sent.obtainedBy === 'refresh' && isJustNow(context, sent.obtainedAt) && !accepted.has(sent)
   if (sent.refreshToken !== undefined && !justRefreshed) {
     const now = await refresh(oauth, server, sent)
-    if (now?.status === 'connected' && now.accessToken !== sent.accessToken) return redirectAnswer(publicPath ?? '/', 307)
+    if (now?.status === 'connected' && now.accessToken !== sent.accessToken)
+      return redirectAnswer(publicPath ?? '/', 307)
   }
-  if (isJustNow(context, sent.connectedAt) && acceptedSignIns.get(key) !== sent.connectedAt) throw tokenRejected(server)
+  if (isJustNow(context, sent.connectedAt) && acceptedSignIns.get(key) !== sent.connectedAt)
+    throw tokenRejected(server)
   await dropRejected(context, sent)
-  return requireAuthorization(context, req, { server, user: sent.user, challenge, fresh: true, returnTo: publicPath })
+  return requireAuthorization(context, req, {
+    server,
+    user: sent.user,
+    challenge,
+    fresh: true,
+    returnTo: publicPath,
+  })
 }
 
 /** Drops a token that its server rejects for good, unless the connection has another one by now. */

@@ -29,13 +29,17 @@ export interface RequestMcp {
 export function createRequestMcp(
   context: GatewayContext,
   req: Request,
-  onRequirement: (requirement: PendingRequirement) => void,
+  onRequirement: (requirement: PendingRequirement | McpDcrError) => void,
 ): RequestMcp {
   return {
     async fetch(input, init) {
       const { config, undeclared } = context
       const user = await identifyUser(config, req)
-      if (user === undefined) throw userRequired(config.user === undefined)
+      if (user === undefined) {
+        const error = userRequired(config.user === undefined)
+        onRequirement(error)
+        throw error
+      }
       const declared = config.servers ?? (await config.serversOf(req))
       const send = createMcpFetch(context, {
         user,

@@ -1,7 +1,12 @@
 import type { Request } from 'express'
 import { McpDcrError } from '../errors.js'
 import type { Challenge, Server } from '../model.js'
-import { prepareAuthorization, startAuthorization, type AuthorizationRequest, type PreparedAuthorization } from '../oauth/authorize.js'
+import {
+  prepareAuthorization,
+  startAuthorization,
+  type AuthorizationRequest,
+  type PreparedAuthorization,
+} from '../oauth/authorize.js'
 import { connectionKey } from '../store/records.js'
 import { redirectAnswer } from './answer.js'
 import { authorizeUrl, baseUrlOf, isOnBaseHost } from './base-url.js'
@@ -99,6 +104,11 @@ export function undeclaredServer(resource: string): Server {
     url: resource,
     path: undefined,
     declared: false,
-    oauth: { clientMetadata: {}, authorizationParams: {}, allowMissingPkceMetadata: false, strictResource: false },
+    oauth: {
+      clientMetadata: {},
+      authorizationParams: {},
+      allowMissingPkceMetadata: false,
+      strictResource: false,
+    },
   }
 }

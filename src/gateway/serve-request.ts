@@ -74,9 +74,11 @@ async function onUnauthorized(
   challenge: Challenge | undefined,
 ): Promise<Answer> {
   const { context, req, requirement, returnTo } = visit
-  if (requirement !== undefined) return requireAuthorization(context, req, { ...requirement, returnTo, fresh: false })
+  if (requirement !== undefined)
+    return requireAuthorization(context, req, { ...requirement, returnTo, fresh: false })
   if (user === undefined) throw userRequired(context.config.user === undefined)
-  if (sent !== undefined && status === 401) return onTokenRejected(context, req, server, sent, challenge, returnTo)
+  if (sent !== undefined && status === 401)
+    return onTokenRejected(context, req, server, sent, challenge, returnTo)
   return requireAuthorization(context, req, { server, user, challenge, returnTo, fresh: false })
 }
 
@@ -116,7 +118,11 @@ function requirementAnswer(visit: Visit, requirement: PendingRequirement): () =>
 }
 
 /** Every failure becomes an answer: nothing that a remote server sends may leave a request hanging. */
-async function answered(visit: Visit, server: Server | undefined, work: () => Promise<Answer>): Promise<Answer> {
+async function answered(
+  visit: Visit,
+  server: Server | undefined,
+  work: () => Promise<Answer>,
+): Promise<Answer> {
   const { context, req, returnTo } = visit
   try {
     return await work()
@@ -127,8 +133,12 @@ async function answered(visit: Visit, server: Server | undefined, work: () => Pr
 }
 
 function tokenNotSent(server: Server): McpDcrError {
-  return new McpDcrError('token_not_sent', `You are connected to ${server.name}, but this route does not send its token.`, {
-    server: server.name,
-    fix: 'Use req.mcp.fetch in the route’s handler, or declare the server in the servers option with the path of this route.',
-  })
+  return new McpDcrError(
+    'token_not_sent',
+    `You are connected to ${server.name}, but this route does not send its token.`,
+    {
+      server: server.name,
+      fix: 'Use req.mcp.fetch in the route’s handler, or declare the server in the servers option with the path of this route.',
+    },
+  )
 }

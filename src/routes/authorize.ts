@@ -16,5 +16,10 @@ export const authorize: Route = async (context, req) => {
     // Here the base URL is known to be this very process: one redirect brings the browser to its host.
     return redirectAnswer(authorizeUrl(`http://${ownHost}`, server.name, request.returnTo), 302)
   }
-  return redirectIntoFlow(context, req, request, await prepareAuthorization(context.oauth, request, { fresh: false }))
+  return redirectIntoFlow(
+    context,
+    req,
+    request,
+    await prepareAuthorization(context.oauth, request, { fresh: false }),
+  )
 }

@@ -46,13 +46,17 @@ async function findFlow(
   const [state] = states
   const flow = await cookies.find(req, states.length === 1 && state !== undefined ? state : '', baseUrl)
   if (!usedStates.has(flow.state)) return flow
-  throw new McpDcrError('flow_not_found', 'This sign-in is finished already.', { server: flow.server, fix: 'Start again.' })
+  throw new McpDcrError('flow_not_found', 'This sign-in is finished already.', {
+    server: flow.server,
+    fix: 'Start again.',
+  })
 }
 
 /** The flow is sealed by this gateway, so an undeclared server is known by it even after a restart. */
 async function serverOfFlow(context: GatewayContext, req: Request, flow: PendingFlow): Promise<Server> {
   const declared = context.config.servers ?? (await context.config.serversOf(req))
-  const server = declared.length === 0 ? undeclaredServer(flow.server) : await requireServer(context, req, flow.server)
+  const server =
+    declared.length === 0 ? undeclaredServer(flow.server) : await requireServer(context, req, flow.server)
   if (server.url === flow.serverUrl) {
     if (!server.declared) context.undeclared.set(server.name, server)
     return server

@@ -13,7 +13,10 @@ export async function requireUser({ config }: GatewayContext, req: Request): Pro
 }
 
 /** The servers of this request: the declared ones, or those met through their challenge. */
-export async function serversOfRequest({ config, undeclared }: GatewayContext, req: Request): Promise<readonly Server[]> {
+export async function serversOfRequest(
+  { config, undeclared }: GatewayContext,
+  req: Request,
+): Promise<readonly Server[]> {
   const declared = config.servers ?? (await config.serversOf(req))
   return declared.length > 0 ? declared : [...undeclared.values()]
 }

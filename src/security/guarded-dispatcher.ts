@@ -48,7 +48,11 @@ function isAllowed(host: string, address: string, reach: Reach, allowed: AllowLi
 }
 
 function blocked(host: string): McpDcrError {
-  return new McpDcrError('blocked_address', `${host} is on a network that this server’s metadata may not lead to.`, {
-    fix: 'If it is meant to be reached, add the host to the allowPrivateNetworks option.',
-  })
+  return new McpDcrError(
+    'blocked_address',
+    `${host} is on a network that this server’s metadata may not lead to.`,
+    {
+      fix: 'If it is meant to be reached, add the host to the allowPrivateNetworks option.',
+    },
+  )
 }

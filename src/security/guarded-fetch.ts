@@ -12,7 +12,11 @@ export { reachOf, type Reach } from './network.js'
  * @throws McpDcrError `insecure_url`, `blocked_address`, `redirect_refused`, `request_timeout`,
  * `response_too_large`, `request_failed`
  */
-export type GuardedFetch = (url: string | URL, init: RequestInit | undefined, reach: Reach) => Promise<Response>
+export type GuardedFetch = (
+  url: string | URL,
+  init: RequestInit | undefined,
+  reach: Reach,
+) => Promise<Response>
 
 export interface GuardedFetchOptions {
   /** For the whole exchange, the body included, in milliseconds. */
@@ -50,13 +54,19 @@ export function createGuardedFetch(options: GuardedFetchOptions): GuardedFetch {
       })
       if (isRedirect(response)) {
         await response.body?.cancel()
-        throw new McpDcrError('redirect_refused', `${url.origin}${url.pathname} redirects, which is not followed.`, {
-          fix: 'Configure the URL that it redirects to.',
-        })
+        throw new McpDcrError(
+          'redirect_refused',
+          `${url.origin}${url.pathname} redirects, which is not followed.`,
+          {
+            fix: 'Configure the URL that it redirects to.',
+          },
+        )
       }
       return await buffered(response, url, maxBytes)
     } catch (error) {
-      throw deadline.aborted && !(error instanceof McpDcrError) ? timedOut(url, timeout) : networkError(error, url)
+      throw deadline.aborted && !(error instanceof McpDcrError)
+        ? timedOut(url, timeout)
+        : networkError(error, url)
     }
   }
 }
@@ -72,7 +82,10 @@ async function buffered(response: Response, url: URL, maxBytes: number): Promise
   for await (const chunk of response.body ?? []) {
     size += chunk.byteLength
     if (size > maxBytes) {
-      throw new McpDcrError('response_too_large', `${url.origin}${url.pathname} sent more than ${maxBytes} bytes.`)
+      throw new McpDcrError(
+        'response_too_large',
+        `${url.origin}${url.pathname} sent more than ${maxBytes} bytes.`,
+      )
     }
     chunks.push(chunk)
   }
@@ -84,14 +97,22 @@ async function buffered(response: Response, url: URL, maxBytes: number): Promise
 }
 
 function timedOut(url: URL, timeout: number): McpDcrError {
-  return new McpDcrError('request_timeout', `${url.origin}${url.pathname} did not answer within ${timeout} ms.`, {
-    fix: 'Try again; if the server is known to be slow, raise the timeout option.',
-  })
+  return new McpDcrError(
+    'request_timeout',
+    `${url.origin}${url.pathname} did not answer within ${timeout} ms.`,
+    {
+      fix: 'Try again; if the server is known to be slow, raise the timeout option.',
+    },
+  )
 }
 
 /** Our own error where one caused the failure, as a refused address does; else `request_failed`. */
 function networkError(error: unknown, url: URL): McpDcrError {
-  for (let depth = 0, current = error; depth < 5 && current instanceof Error; depth++, current = current.cause) {
+  for (
+    let depth = 0, current = error;
+    depth < 5 && current instanceof Error;
+    depth++, current = current.cause
+  ) {
     if (current instanceof McpDcrError) return current
   }
   return new McpDcrError('request_failed', `${url.origin} could not be reached.`, {

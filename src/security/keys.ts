@@ -23,7 +23,8 @@ export function loadKeys(options: {
   local: boolean
 }): SealingKey[] {
   const { keys = [], keyFile, local } = options
-  if (keys.length > 0) return keys.map((key, index) => deriveKey(key, `Encryption key ${index + 1} of ${keys.length}`))
+  if (keys.length > 0)
+    return keys.map((key, index) => deriveKey(key, `Encryption key ${index + 1} of ${keys.length}`))
   if (local) return [deriveKey(readKeyFile(keyFile), `The encryption key in ${keyFile}`)]
   throw new McpDcrError('encryption_key_missing', 'No encryption key is configured.', {
     fix: 'Set the environment variable OAUTH_ENCRYPTION_KEY to the output of: openssl rand -base64 32',

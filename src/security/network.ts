@@ -24,7 +24,13 @@ function embeddedIPv4(address: ipaddr.IPv4 | ipaddr.IPv6): string {
 }
 
 function isIPv4Compatible(address: ipaddr.IPv4 | ipaddr.IPv6): boolean {
-  return address.kind() === 'ipv6' && address.toByteArray().slice(0, 12).every((byte) => byte === 0)
+  return (
+    address.kind() === 'ipv6' &&
+    address
+      .toByteArray()
+      .slice(0, 12)
+      .every((byte) => byte === 0)
+  )
 }
 
 /** Whether a request of this reach may go to an address of that kind (DESIGN: network safety). */
@@ -76,7 +82,9 @@ export function parseAllowList(entries: readonly string[]): AllowList {
     allowsHost: (host) => hosts.has(bareHost(host).toLowerCase()),
     allowsAddress: (address) => {
       const parsed = ipaddr.process(address)
-      return ranges.some(([range, bits]) => parsed.kind() === range.kind() && parsed.match([range, bits] as never))
+      return ranges.some(
+        ([range, bits]) => parsed.kind() === range.kind() && parsed.match([range, bits] as never),
+      )
     },
   }
 }

@@ -73,15 +73,21 @@ export function keyMismatch(keyId: string): McpDcrError {
   return new McpDcrError(
     'encryption_key_mismatch',
     `A value was sealed with the key ${quoteUntrusted(keyId)}, which is not among the configured keys.`,
-    { fix: 'Put the earlier key behind the new one: OAUTH_ENCRYPTION_KEY=new,earlier. Without it, delete the store and sign in again.' },
+    {
+      fix: 'Put the earlier key behind the new one: OAUTH_ENCRYPTION_KEY=new,earlier. Without it, delete the store and sign in again.',
+    },
   )
 }
 
 function unopened([collection]: readonly string[], cause?: unknown): McpDcrError {
-  return new McpDcrError('store_corrupt', `A sealed value of ${collection ?? 'unknown origin'} does not open.`, {
-    cause,
-    fix: 'It was altered, or moved from another place: delete the record, and sign in again.',
-  })
+  return new McpDcrError(
+    'store_corrupt',
+    `A sealed value of ${collection ?? 'unknown origin'} does not open.`,
+    {
+      cause,
+      fix: 'It was altered, or moved from another place: delete the record, and sign in again.',
+    },
+  )
 }
 
 function keyIdOf(sealed: string): string | undefined {

@@ -44,7 +44,8 @@ export function lockFile(path: string, onLost: (cause: Error) => void): FileLock
     }
     held.add(path)
     // The heartbeat notices a takeover seconds late; the owner's file tells at once.
-    const stillHeld = (): boolean => lost === undefined && (readOwner(ownerPath)?.token ?? self.token) === self.token
+    const stillHeld = (): boolean =>
+      lost === undefined && (readOwner(ownerPath)?.token ?? self.token) === self.token
     return {
       left,
       assertHeld() {
@@ -62,7 +63,11 @@ export function lockFile(path: string, onLost: (cause: Error) => void): FileLock
   }
 }
 
-function acquire(path: string, left: LockOwner | undefined, onCompromised: (cause: Error) => void): () => void {
+function acquire(
+  path: string,
+  left: LockOwner | undefined,
+  onCompromised: (cause: Error) => void,
+): () => void {
   const lockfilePath = `${path}.lock`
   const options = { realpath: false, lockfilePath, stale: STALE_MS, onCompromised }
   try {
@@ -117,10 +122,14 @@ function locked(path: string, owner: LockOwner | undefined): McpDcrError {
 }
 
 function lockLost(path: string, cause: Error | undefined): McpDcrError {
-  return new McpDcrError('store_locked', 'Another process has taken the store over, so nothing was written.', {
-    cause: cause ?? new Error(`the owner of ${path}.lock has changed`),
-    fix: 'Let one process use the file, and restart this one.',
-  })
+  return new McpDcrError(
+    'store_locked',
+    'Another process has taken the store over, so nothing was written.',
+    {
+      cause: cause ?? new Error(`the owner of ${path}.lock has changed`),
+      fix: 'Let one process use the file, and restart this one.',
+    },
+  )
 }
 
 function cannotLock(path: string, cause: unknown): McpDcrError {

@@ -38,7 +38,8 @@ export function parseTables(path: string, bytes: Uint8Array): Tables {
   for (const [collection, table] of Object.entries(content)) {
     if (collection === VERSION_MEMBER) continue
     if (!isObject(table)) throw corrupt(path, 'a collection is not an object')
-    for (const [key, record] of Object.entries(table)) putEntry(tables, collection, key, parseEntry(path, record))
+    for (const [key, record] of Object.entries(table))
+      putEntry(tables, collection, key, parseEntry(path, record))
   }
   return tables
 }
@@ -49,7 +50,8 @@ function parseEntry(path: string, record: unknown): Entry {
   if (typeof version !== 'string' || version === '' || !isObject(data)) {
     throw corrupt(path, 'a record lacks its version or its data')
   }
-  if (expiresAt !== undefined && typeof expiresAt !== 'number') throw corrupt(path, 'a record’s expiresAt is not a number')
+  if (expiresAt !== undefined && typeof expiresAt !== 'number')
+    throw corrupt(path, 'a record’s expiresAt is not a number')
   return createEntry(data, expiresAt === undefined ? {} : { expiresAt }, version)
 }
 

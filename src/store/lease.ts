@@ -56,9 +56,13 @@ export function createLeases(
     for (let delay = FIRST_DELAY_MS; ; delay = Math.min(delay * 2, LAST_DELAY_MS)) {
       if (await tryToAcquire(name, token, durationMs)) return token
       if (clock() >= giveUpAt) {
-        throw new McpDcrError('store_unavailable', 'Another instance of the gateway is still busy with this.', {
-          fix: 'Try again in a moment.',
-        })
+        throw new McpDcrError(
+          'store_unavailable',
+          'Another instance of the gateway is still busy with this.',
+          {
+            fix: 'Try again in a moment.',
+          },
+        )
       }
       await wait(delay * (0.5 + Math.random()))
     }

@@ -33,7 +33,8 @@ export function writeOwner(path: string, owner: LockOwner): void {
 export function readOwner(path: string): LockOwner | undefined {
   try {
     const owner = JSON.parse(readFileSync(path, 'utf8')) as Partial<LockOwner> | null
-    const usable = Number.isSafeInteger(owner?.pid) && (owner?.pid ?? 0) > 0 && typeof owner?.host === 'string'
+    const usable =
+      Number.isSafeInteger(owner?.pid) && (owner?.pid ?? 0) > 0 && typeof owner?.host === 'string'
     return usable && Number.isFinite(owner.since) ? (owner as LockOwner) : undefined
   } catch {
     return undefined

@@ -48,7 +48,11 @@ export function openCredentials(options: CredentialsOptions): { store: Credentia
 /** A new key would open nothing of a store that another one sealed. */
 function assertKeyFileNotLost(records: readonly LoadedRecord[], keyFile: string): void {
   if (records.length === 0 || existsSync(keyFile)) return
-  throw new McpDcrError('encryption_key_missing', `The store has records, but its key file ${keyFile} is gone.`, {
-    fix: 'Restore the key file from a backup, set OAUTH_ENCRYPTION_KEY to its content, or delete the store and sign in again.',
-  })
+  throw new McpDcrError(
+    'encryption_key_missing',
+    `The store has records, but its key file ${keyFile} is gone.`,
+    {
+      fix: 'Restore the key file from a backup, set OAUTH_ENCRYPTION_KEY to its content, or delete the store and sign in again.',
+    },
+  )
 }

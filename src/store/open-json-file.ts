@@ -14,10 +14,14 @@ export function prepareDirectory(path: string): string {
     const directory = realpathSync(dirname(absolute))
     return realpathOrUndefined(absolute) ?? join(directory, basename(absolute))
   } catch (cause) {
-    throw new McpDcrError('store_unavailable', `The directory of the store ${path} cannot be made or entered.`, {
-      cause,
-      fix: 'Name another path, or make the directory writable for the gateway.',
-    })
+    throw new McpDcrError(
+      'store_unavailable',
+      `The directory of the store ${path} cannot be made or entered.`,
+      {
+        cause,
+        fix: 'Name another path, or make the directory writable for the gateway.',
+      },
+    )
   }
 }
 

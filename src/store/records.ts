@@ -124,9 +124,13 @@ export function checkSealed(
       const sealed = data[field]
       const keyId = typeof sealed === 'string' ? sealer.keyIdOf(sealed) : undefined
       if (keyId === undefined) {
-        throw new McpDcrError('store_corrupt', `A record of ${collection} has a ${field} that is not sealed.`, {
-          fix: 'Restore the store from a backup, or delete it and sign in again.',
-        })
+        throw new McpDcrError(
+          'store_corrupt',
+          `A record of ${collection} has a ${field} that is not sealed.`,
+          {
+            fix: 'Restore the store from a backup, or delete it and sign in again.',
+          },
+        )
       }
       if (!sealer.knows(keyId)) throw keyMismatch(keyId)
     }
@@ -148,6 +152,8 @@ function joinKey(parts: readonly string[]): string {
     return parts.map(encodeURIComponent).join('/')
   } catch (cause) {
     // A lone surrogate. Replacing it would give two users one key.
-    throw new McpDcrError('invalid_options', 'A user id or a server name is not well-formed Unicode.', { cause })
+    throw new McpDcrError('invalid_options', 'A user id or a server name is not well-formed Unicode.', {
+      cause,
+    })
   }
 }
