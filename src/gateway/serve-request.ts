@@ -20,8 +20,8 @@ interface Visit {
   readonly req: Request
   /** Where the person is, as their browser sees it. */
   readonly returnTo: string | undefined
-  /** Set once a handler's `req.mcp.fetch` failed for want of a sign-in. */
-  requirement?: PendingRequirement
+  /** Set once a handler's `req.mcp.fetch` failed for want of a sign-in, or of a user. */
+  requirement?: PendingRequirement | McpDcrError
 }
 
 /**
@@ -74,8 +74,7 @@ async function onUnauthorized(
   challenge: Challenge | undefined,
 ): Promise<Answer> {
   const { context, req, requirement, returnTo } = visit
-  if (requirement !== undefined)
-    return requireAuthorization(context, req, { ...requirement, returnTo, fresh: false })
+  if (requirement !== undefined) return answerRequirement(visit, requirement)
   if (user === undefined) throw userRequired(context.config.user === undefined)
   if (sent !== undefined && status === 401)
     return onTokenRejected(context, req, server, sent, challenge, returnTo)
@@ -109,12 +108,19 @@ function watchHandler(visit: Visit, res: Response): void {
   })
 }
 
-function requirementAnswer(visit: Visit, requirement: PendingRequirement): () => Promise<Answer> {
-  const { context, req, returnTo } = visit
-  return () =>
-    answered(visit, requirement.server, () =>
-      requireAuthorization(context, req, { ...requirement, returnTo, fresh: false }),
-    )
+function requirementAnswer(
+  visit: Visit,
+  requirement: PendingRequirement | McpDcrError,
+): () => Promise<Answer> {
+  return () => answered(visit, undefined, () => answerRequirement(visit, requirement))
+}
+
+async function answerRequirement(
+  { context, req, returnTo }: Visit,
+  requirement: PendingRequirement | McpDcrError,
+): Promise<Answer> {
+  if (requirement instanceof McpDcrError) throw requirement
+  return requireAuthorization(context, req, { ...requirement, returnTo, fresh: false })
 }
 
 /** Every failure becomes an answer: nothing that a remote server sends may leave a request hanging. */
