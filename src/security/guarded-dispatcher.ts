@@ -2,7 +2,7 @@ import { lookup as dnsLookup, type LookupAddress, type LookupOptions } from 'nod
 import { isIP, type LookupFunction } from 'node:net'
 import { Agent, buildConnector } from 'undici'
 import { McpDcrError } from '../errors.js'
-import { bareHost, isWithinReach, type AllowList, type Reach } from './network.js'
+import { bareHost, isLoopbackHost, isWithinReach, type AllowList, type Reach } from './network.js'
 
 /** Resolves a name to all its addresses; `node:dns`' own by default. */
 export type Resolve = (
@@ -44,6 +44,8 @@ function guardedLookup(reach: Reach, allowed: AllowList, resolve: Resolve): Look
 }
 
 function isAllowed(host: string, address: string, reach: Reach, allowed: AllowList): boolean {
+  // http is allowed to these names, so they never lead off this machine, whatever DNS says (RFC 6761 §6.3).
+  if (isLoopbackHost(host) && !isLoopbackHost(address)) return false
   return isWithinReach(address, reach) || allowed.allowsHost(host) || allowed.allowsAddress(address)
 }
 

@@ -1,8 +1,10 @@
 import type { Agent } from 'undici'
-import { McpDcrError, quoteUntrusted } from '../errors.js'
+import { McpDcrError } from '../errors.js'
+import { assertEndpointUrl, shown } from './endpoint-url.js'
 import { createGuardedAgent, type Resolve } from './guarded-dispatcher.js'
-import { isLoopbackHost, parseAllowList, type Reach } from './network.js'
+import { parseAllowList, type Reach } from './network.js'
 
+export { assertEndpointUrl, isLoopbackUrl } from './endpoint-url.js'
 export { reachOf, type Reach } from './network.js'
 
 /**
@@ -44,6 +46,7 @@ export function createGuardedFetch(options: GuardedFetchOptions): GuardedFetch {
     const url = assertEndpointUrl(input, 'URL of a request')
     const deadline = AbortSignal.timeout(timeout)
     const signal = init?.signal ? AbortSignal.any([deadline, init.signal]) : deadline
+    let failure = 'could not be reached'
     try {
       const response = await fetch(url, {
         ...init,
@@ -52,21 +55,17 @@ export function createGuardedFetch(options: GuardedFetchOptions): GuardedFetch {
         // Node's fetch takes an undici dispatcher; its types do not say so.
         ...({ dispatcher: agentFor(reach) } as object),
       })
+      failure = 'broke off its answer'
       if (isRedirect(response)) {
         await response.body?.cancel()
-        throw new McpDcrError(
-          'redirect_refused',
-          `${url.origin}${url.pathname} redirects, which is not followed.`,
-          {
-            fix: 'Configure the URL that it redirects to.',
-          },
-        )
+        throw redirectRefused(url)
       }
       return await buffered(response, url, maxBytes)
     } catch (error) {
-      throw deadline.aborted && !(error instanceof McpDcrError)
-        ? timedOut(url, timeout)
-        : networkError(error, url)
+      if (error instanceof McpDcrError) throw error
+      if (deadline.aborted) throw timedOut(url, timeout)
+      if (init?.signal?.aborted === true) failure = 'was not waited for: the caller gave up'
+      throw networkError(error, url, failure)
     }
   }
 }
@@ -79,13 +78,10 @@ function isRedirect({ status, headers }: Response): boolean {
 async function buffered(response: Response, url: URL, maxBytes: number): Promise<Response> {
   const chunks: Uint8Array[] = []
   let size = 0
-  for await (const chunk of response.body ?? []) {
+  for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
     size += chunk.byteLength
     if (size > maxBytes) {
-      throw new McpDcrError(
-        'response_too_large',
-        `${url.origin}${url.pathname} sent more than ${maxBytes} bytes.`,
-      )
+      throw new McpDcrError('response_too_large', `${shown(url)} sent more than ${maxBytes} bytes.`)
     }
     chunks.push(chunk)
   }
@@ -96,61 +92,31 @@ async function buffered(response: Response, url: URL, maxBytes: number): Promise
   return new Response(hasBody ? Buffer.concat(chunks) : null, { status: response.status, headers })
 }
 
+function redirectRefused(url: URL): McpDcrError {
+  return new McpDcrError('redirect_refused', `${shown(url)} redirects, which is not followed.`, {
+    fix: 'Configure the URL that it redirects to.',
+  })
+}
+
 function timedOut(url: URL, timeout: number): McpDcrError {
-  return new McpDcrError(
-    'request_timeout',
-    `${url.origin}${url.pathname} did not answer within ${timeout} ms.`,
-    {
-      fix: 'Try again; if the server is known to be slow, raise the timeout option.',
-    },
-  )
+  return new McpDcrError('request_timeout', `${shown(url)} did not answer within ${timeout} ms.`, {
+    fix: 'Try again; if the server is known to be slow, raise the timeout option.',
+  })
 }
 
 /** Our own error where one caused the failure, as a refused address does; else `request_failed`. */
-function networkError(error: unknown, url: URL): McpDcrError {
+function networkError(error: unknown, url: URL, failure: string): McpDcrError {
   for (
     let depth = 0, current = error;
     depth < 5 && current instanceof Error;
     depth++, current = current.cause
   ) {
     if (current instanceof McpDcrError) return current
+    // undici's parser error holds a piece of the body, and causes are logged.
+    if ('data' in current) Reflect.deleteProperty(current, 'data')
   }
-  return new McpDcrError('request_failed', `${url.origin} could not be reached.`, {
+  return new McpDcrError('request_failed', `${url.origin} ${failure}.`, {
     cause: error,
     fix: 'Check that the server is up and that its name and certificate are right.',
-  })
-}
-
-/** Whether a URL's host is loopback: the one place where http is allowed. */
-export function isLoopbackUrl(url: string): boolean {
-  return isLoopbackHost(new URL(url).hostname)
-}
-
-/**
- * A URL that may be requested, or opened in a browser: https, or http on loopback (SPEC 14); so never
- * `javascript:`, `data:`, `file:` or `vbscript:`.
- *
- * @param what names the URL in the error
- * @throws McpDcrError `insecure_url`
- */
-export function assertEndpointUrl(url: unknown, what: string): URL {
-  const text = typeof url === 'string' || url instanceof URL ? String(url) : ''
-  const refuse = (why: string): McpDcrError =>
-    new McpDcrError('insecure_url', `The ${what} ${why}: ${quoteUntrusted(url)}.`, {
-      fix: 'The server has to give an https URL; http is for loopback alone.',
-    })
-  if (!URL.canParse(text)) throw refuse('is not a URL')
-  const parsed = new URL(text)
-  if (parsed.protocol !== 'https:' && !(parsed.protocol === 'http:' && isLoopbackHost(parsed.hostname))) {
-    throw refuse('is not https')
-  }
-  if (parsed.username !== '' || parsed.password !== '') throw refuseCredentials(what)
-  if (parsed.hash !== '') throw refuse('has a fragment')
-  return parsed
-}
-
-function refuseCredentials(what: string): McpDcrError {
-  return new McpDcrError('insecure_url', `The ${what} contains a user name or password.`, {
-    fix: 'Remove them from the URL.',
   })
 }

@@ -6,31 +6,39 @@ export type Reach = 'public' | 'private' | 'loopback'
 
 type Kind = Reach | 'forbidden'
 
+type Address = ipaddr.IPv4 | ipaddr.IPv6
+
+/** An IP address in its usual forms; an IPv4-mapped one is its IPv4 address. Undefined for anything else. */
+function parseAddress(address: string): Address | undefined {
+  // ipaddr.js knows fewer zone ids than the operating system does, and more forms of IPv4 (octal, short).
+  const [withoutZone = ''] = address.split('%')
+  return isIP(withoutZone) === 0 ? undefined : ipaddr.process(withoutZone)
+}
+
 /** How private the network of an IP address is. Whatever is neither public, private nor loopback is forbidden. */
 function kindOf(address: string): Kind {
-  const parsed = ipaddr.process(address)
+  const parsed = parseAddress(address)
+  if (parsed === undefined) return 'forbidden'
   const range: string = parsed.range()
   if (range === 'loopback' || range === 'private') return range
   if (range === 'uniqueLocal') return 'private'
-  if (range === 'rfc6052') return kindOf(embeddedIPv4(parsed))
-  // ipaddr.js counts the deprecated IPv4-compatible form (::7f00:1) as unicast.
-  if (range !== 'unicast' || isIPv4Compatible(parsed)) return 'forbidden'
-  return 'public'
+  const isPublic = range === 'rfc6052' ? leadsToPublic(parsed) : range === 'unicast' && isGlobal(parsed)
+  return isPublic ? 'public' : 'forbidden'
 }
 
-/** The IPv4 address inside a NAT64 address, its last 32 bits (RFC 6052 §2.2). */
-function embeddedIPv4(address: ipaddr.IPv4 | ipaddr.IPv6): string {
-  return address.toByteArray().slice(-4).join('.')
+const NAT64_PREFIX = ipaddr.parseCIDR('64:ff9b::/96')
+
+/**
+ * NAT64: the last 32 bits are an IPv4 address, which must be a public one (RFC 6052 §2.1, §3.1). In other
+ * prefixes (RFC 8215) the IPv4 address may lie elsewhere.
+ */
+function leadsToPublic(address: Address): boolean {
+  return address.match(NAT64_PREFIX) && kindOf(address.toByteArray().slice(-4).join('.')) === 'public'
 }
 
-function isIPv4Compatible(address: ipaddr.IPv4 | ipaddr.IPv6): boolean {
-  return (
-    address.kind() === 'ipv6' &&
-    address
-      .toByteArray()
-      .slice(0, 12)
-      .every((byte) => byte === 0)
-  )
+/** ipaddr.js counts as unicast what nobody has been given, and IPv4-compatible addresses (::7f00:1); global is 2000::/3. */
+function isGlobal(address: Address): boolean {
+  return address.kind() === 'ipv4' || ((address.toByteArray()[0] ?? 0) & 0xe0) === 0x20
 }
 
 /** Whether a request of this reach may go to an address of that kind (DESIGN: network safety). */
@@ -68,23 +76,47 @@ export interface AllowList {
   allowsAddress(address: string): boolean
 }
 
-/** @throws Error for an entry with a slash that is no CIDR range */
+/** @throws Error for an entry that is neither a host, an address nor a CIDR range */
 export function parseAllowList(entries: readonly string[]): AllowList {
   const hosts = new Set<string>()
-  const ranges: [ipaddr.IPv4 | ipaddr.IPv6, number][] = []
+  const ranges: [Address, number][] = []
   for (const entry of entries) {
-    const bare = bareHost(entry)
-    if (bare.includes('/')) ranges.push(ipaddr.parseCIDR(bare))
-    else if (isIP(bare) !== 0) ranges.push(ipaddr.parseCIDR(`${bare}/${isIP(bare) === 4 ? 32 : 128}`))
-    else hosts.add(bare.toLowerCase())
+    const range = parseRange(entry)
+    if (range === undefined) hosts.add(hostOf(entry))
+    else ranges.push(range)
   }
   return {
-    allowsHost: (host) => hosts.has(bareHost(host).toLowerCase()),
+    allowsHost: (host) => hosts.has(withoutDot(bareHost(host).toLowerCase())),
     allowsAddress: (address) => {
-      const parsed = ipaddr.process(address)
+      const parsed = parseAddress(address)
       return ranges.some(
-        ([range, bits]) => parsed.kind() === range.kind() && parsed.match([range, bits] as never),
+        ([range, bits]) => parsed?.kind() === range.kind() && parsed.match([range, bits] as never),
       )
     },
   }
+}
+
+function parseRange(entry: string): [Address, number] | undefined {
+  const match = /^([^/]*?)(?:\/(\d{1,3}))?$/.exec(entry.trim())
+  const [, host = '', length] = match ?? []
+  const written = bareHost(host)
+  const address = parseAddress(written)
+  if (address === undefined) return undefined
+  const [writtenBits, bits] = [isIP(written) === 4 ? 32 : 128, address.kind() === 'ipv4' ? 32 : 128]
+  // An IPv4-mapped range is written with 96 bits more than its IPv4 range has.
+  const prefix = Number(length ?? writtenBits) - (writtenBits - bits)
+  if (prefix < 0 || prefix > bits) throw new Error('not a CIDR range')
+  return [address, prefix]
+}
+
+/** A host name as URLs have it: lower case, punycode. */
+function hostOf(entry: string): string {
+  const url = `https://${entry.trim()}/`
+  const host = /[/\\?#@:]/.test(entry) || !URL.canParse(url) ? '' : new URL(url).hostname
+  if (!/^[\w.-]+$/.test(host)) throw new Error('not a host')
+  return withoutDot(host)
+}
+
+function withoutDot(host: string): string {
+  return host.replace(/\.$/, '')
 }
