@@ -1,13 +1,42 @@
 import { z } from 'zod'
-import { isLoopbackHost } from './security/network.js'
+import { quoteUntrusted } from './errors.js'
+import { isLoopbackHost, parseAllowList } from './security/network.js'
+import { isServerPath } from './server-path.js'
+import { suggest } from './suggest.js'
 
 /** Parameters of the authorization request that the flow itself sets. */
 const RESERVED_PARAMETERS = [
   'response_type', 'client_id', 'redirect_uri', 'state', 'scope', 'resource',
   'code_challenge', 'code_challenge_method', 'request', 'request_uri',
 ] // prettier-ignore
-/** Client metadata that the flow itself sets. */
-const RESERVED_METADATA = ['redirect_uris', 'client_id', 'client_secret', 'grant_types', 'response_types']
+/** Client metadata that the flow itself sets, or that has an option of its own. */
+const RESERVED_METADATA: Readonly<Record<string, string>> = {
+  redirect_uris: 'is set by the gateway itself; remove it',
+  client_id: 'is set by the gateway itself; remove it',
+  client_secret: 'is set by the gateway itself; remove it',
+  grant_types: 'is set by the gateway itself; remove it',
+  response_types: 'is set by the gateway itself; remove it',
+  application_type: 'is set by the gateway itself; remove it',
+  scope: 'has an option of its own: set oauthConfig.scopes',
+  token_endpoint_auth_method: 'has an option of its own: set oauthConfig.tokenEndpointAuthMethod',
+  software_statement: 'has an option of its own: set oauthConfig.softwareStatement',
+}
+
+/** An object without other members than these; a misspelt one is answered with the nearest. */
+function object<S extends z.ZodRawShape>(shape: S, fault = 'has to be an object') {
+  return z.strictObject(shape, {
+    error: (issue) =>
+      issue.code === 'unrecognized_keys'
+        ? issue.keys.map((key) => unknownOption(key, Object.keys(shape))).join(', ')
+        : fault,
+  })
+}
+
+function unknownOption(name: string, known: readonly string[]): string {
+  const meant = suggest(name, known)
+  const hint = meant === undefined ? '' : ` (did you mean \`${meant}\`?)`
+  return `unknown option \`${quoteUntrusted(name)}\`${hint}`
+}
 
 function check<T>(schema: z.ZodType<T>, isRight: (value: T) => boolean, message: string): z.ZodType<T> {
   return schema.refine(isRight, { error: message })
@@ -42,82 +71,83 @@ function isUrl(value: string, isRight: (url: URL) => boolean): boolean {
   return secure && isRight(parsed)
 }
 
+/** RFC 8707 §2: absolute, without fragment. Not only https: Entra has `api://…`. */
+const resource = check(
+  text,
+  (value) => URL.canParse(value) && !value.includes('#'),
+  'has to be an absolute URI without fragment, or false',
+)
+
 const fn = z.custom<(...args: never[]) => unknown>((value) => typeof value === 'function', {
   error: 'has to be a function',
 })
 
 const authorizationParams = z
-  .record(z.string(), z.string({ error: 'has to be a string' }))
+  .record(z.string(), z.string({ error: 'has to be a string' }), { error: 'has to be an object' })
   .superRefine((value, ctx) => {
     for (const name of Object.keys(value).filter((key) => RESERVED_PARAMETERS.includes(key))) {
       ctx.addIssue({ code: 'custom', path: [name], message: 'is set by the flow itself; remove it' })
     }
   })
 
-const clientMetadata = z.record(z.string(), z.unknown()).superRefine((value, ctx) => {
-  for (const [name, member] of Object.entries(value)) {
-    if (RESERVED_METADATA.includes(name)) {
-      ctx.addIssue({ code: 'custom', path: [name], message: 'is set by the gateway itself; remove it' })
-    } else if (member === null || member === undefined) {
-      ctx.addIssue({ code: 'custom', path: [name], message: 'has no value; leave it out' })
+const clientMetadata = z
+  .record(z.string(), z.unknown(), { error: 'has to be an object' })
+  .superRefine((value, ctx) => {
+    for (const [name, member] of Object.entries(value)) {
+      const reserved = Object.hasOwn(RESERVED_METADATA, name) ? RESERVED_METADATA[name] : undefined
+      const message =
+        reserved ?? (member === null || member === undefined ? 'has no value; leave it out' : '')
+      if (message !== '') ctx.addIssue({ code: 'custom', path: [name], message })
     }
+  })
+
+const oauthConfigSchema = object({
+  authorizationUrl: url.optional(),
+  tokenUrl: url.optional(),
+  scopes: z
+    .union([z.string(), z.array(text)], { error: 'has to be a string or a list of strings' })
+    .optional(),
+  clientId: text.optional(),
+  clientSecret: text.optional(),
+  issuer: url.optional(),
+  registrationUrl: url.optional(),
+  initialAccessToken: z.union([text, fn], { error: 'has to be a string or a function' }).optional(),
+  softwareStatement: text.optional(),
+  tokenEndpointAuthMethod: z
+    .enum(['none', 'client_secret_basic', 'client_secret_post'], {
+      error: 'has to be none, client_secret_basic or client_secret_post',
+    })
+    .optional(),
+  resource: z
+    .union([resource, z.literal(false)], { error: 'has to be an absolute URI without fragment, or false' })
+    .optional(),
+  authorizationParams: authorizationParams.optional(),
+  clientMetadata: clientMetadata.optional(),
+  dangerouslyAllowMissingPkceMetadata: z.boolean({ error: 'has to be true or false' }).optional(),
+  strictResource: z.boolean({ error: 'has to be true or false' }).optional(),
+}).superRefine(({ clientId, clientSecret, tokenEndpointAuthMethod: method }, ctx) => {
+  if (clientSecret !== undefined && clientId === undefined) {
+    ctx.addIssue({
+      code: 'custom',
+      path: ['clientId'],
+      message: 'is missing: clientSecret belongs to a clientId',
+    })
+  }
+  if (clientId !== undefined && clientSecret === undefined && method?.startsWith('client_secret') === true) {
+    ctx.addIssue({ code: 'custom', path: ['clientSecret'], message: `is missing: ${method} needs it` })
   }
 })
 
-export const oauthConfigSchema = z
-  .strictObject({
-    authorizationUrl: url.optional(),
-    tokenUrl: url.optional(),
-    scopes: z
-      .union([z.string(), z.array(text)], { error: 'has to be a string or a list of strings' })
-      .optional(),
-    clientId: text.optional(),
-    clientSecret: text.optional(),
-    issuer: url.optional(),
-    registrationUrl: url.optional(),
-    initialAccessToken: z.union([text, fn], { error: 'has to be a string or a function' }).optional(),
-    softwareStatement: text.optional(),
-    tokenEndpointAuthMethod: z
-      .enum(['none', 'client_secret_basic', 'client_secret_post'], {
-        error: 'has to be none, client_secret_basic or client_secret_post',
-      })
-      .optional(),
-    resource: z
-      .union([url, z.literal(false)], { error: 'has to be an absolute https URL, or false' })
-      .optional(),
-    authorizationParams: authorizationParams.optional(),
-    clientMetadata: clientMetadata.optional(),
-    dangerouslyAllowMissingPkceMetadata: z.boolean({ error: 'has to be true or false' }).optional(),
-    strictResource: z.boolean({ error: 'has to be true or false' }).optional(),
-  })
-  .superRefine(({ clientId, clientSecret, tokenEndpointAuthMethod: method }, ctx) => {
-    if (clientSecret !== undefined && clientId === undefined) {
-      ctx.addIssue({
-        code: 'custom',
-        path: ['clientId'],
-        message: 'is missing: clientSecret belongs to a clientId',
-      })
-    }
-    if (
-      clientId !== undefined &&
-      clientSecret === undefined &&
-      method?.startsWith('client_secret') === true
-    ) {
-      ctx.addIssue({ code: 'custom', path: ['clientSecret'], message: `is missing: ${method} needs it` })
-    }
-  })
-
 const path = check(
   text,
-  (value) => /^\/[^?#]*$/.test(value) && !`${value}/`.startsWith('/api/oauth/') && !/^\/+$/.test(value),
+  isServerPath,
   'has to start with "/", name at least one segment, have no query, and not lie under /api/oauth',
 )
 
-export const serverOptionsSchema = z.strictObject({
-  url,
-  path: path.optional(),
-  oauthConfig: oauthConfigSchema.optional(),
-})
+export const serverOptionsSchema = object(
+  { url, path: path.optional(), oauthConfig: oauthConfigSchema.optional() },
+  'has to be a URL, or an object with url, path and oauthConfig',
+)
 
 const store = z.union(
   [
@@ -134,18 +164,35 @@ const store = z.union(
   { error: 'has to be a path, or a store with get, compareAndSet, delete and list' },
 )
 
-export const optionsSchema = z.strictObject({
+const network = check(
+  text,
+  (value) => isAllowListEntry(value),
+  'has to be a host without scheme and port, an IP address or a CIDR range',
+)
+
+function isAllowListEntry(value: string): boolean {
+  try {
+    parseAllowList([value])
+    return true
+  } catch {
+    return false
+  }
+}
+
+export const optionsSchema = object({
   baseUrl: baseUrl.optional(),
   servers: z.unknown().optional(),
   user: fn.optional(),
   clientName: text.optional(),
   clientMetadataUrl: clientMetadataUrl.optional(),
   encryptionKey: z
-    .union([text, z.array(text).min(1)], { error: 'has to be a string or a list of strings' })
+    .union([text, z.array(text).min(1, { error: 'must not be empty' })], {
+      error: 'has to be a string or a list of strings',
+    })
     .optional(),
   store: store.optional(),
   allowPrivateNetworks: z
-    .array(text, { error: 'has to be a list of hosts, addresses or CIDR ranges' })
+    .array(network, { error: 'has to be a list of hosts, addresses or CIDR ranges' })
     .optional(),
   timeout: z
     .int({ error: 'has to be a whole number of milliseconds' })
@@ -154,7 +201,10 @@ export const optionsSchema = z.strictObject({
     .optional(),
   // Not strict: a logger is somebody else's object.
   logger: z
-    .looseObject({ debug: fn.optional(), info: fn.optional(), warn: fn.optional(), error: fn.optional() })
+    .looseObject(
+      { debug: fn.optional(), info: fn.optional(), warn: fn.optional(), error: fn.optional() },
+      { error: 'has to be an object with debug, info, warn and error, or some of them' },
+    )
     .optional(),
   clock: fn.optional(),
 })

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { McpDcrError } from './errors.js'
 import type { Server } from './model.js'
 import { resolveServers } from './resolve-servers.js'
+import { suggest } from './suggest.js'
 
 /**
  * The servers of `mcp.json`: the `mcpServers` shape that MCP hosts share. Entries without a `url` are
@@ -15,15 +16,26 @@ export function readMcpJson(directory: string): readonly Server[] {
   const file = join(directory, 'mcp.json')
   const text = readIfPresent(file)
   if (text === undefined) return []
-  const origin = { path: '', code: 'invalid_mcp_json', prefix: `${file}: ` } as const
+  const origin = { code: 'invalid_mcp_json', prefix: `${file}: ` } as const
   const document = parse(text, file)
   const entries = isObject(document) ? document['mcpServers'] : undefined
   if (!isObject(entries)) throw invalidFile(file, 'has no "mcpServers" object')
-  const remote = Object.entries(entries).filter(
-    ([, entry]) => typeof entry === 'string' || (isObject(entry) && 'url' in entry),
-  )
-  const ours = remote.map(([name, entry]) => [name, isObject(entry) ? ourFields(entry) : entry])
+  const ours = Object.entries(entries).flatMap(([name, entry]) => {
+    const fields = isObject(entry) ? ourFields(entry) : entry
+    return isObject(fields) && Object.keys(fields).length === 0 ? [] : [[name, fields] as const]
+  })
   return resolveServers(Object.fromEntries(ours), origin, 'mcpServers')
+}
+
+/** Misspelt ones too, for them to be refused; none for a program. */
+function ourFields(entry: Record<string, unknown>): Record<string, unknown> {
+  const hasUrl = 'url' in entry
+  if (!hasUrl && 'command' in entry) return {}
+  const isOurs = (key: string): boolean =>
+    hasUrl
+      ? ['url', 'path'].includes(key) || suggest(key, ['oauthConfig']) !== undefined
+      : suggest(key, ['url']) !== undefined
+  return Object.fromEntries(Object.entries(entry).filter(([key]) => isOurs(key)))
 }
 
 function readIfPresent(file: string): string | undefined {
@@ -37,14 +49,18 @@ function readIfPresent(file: string): string | undefined {
 
 function parse(text: string, file: string): unknown {
   try {
-    return JSON.parse(text)
+    return JSON.parse(text.replace(/^\uFEFF/, ''))
   } catch (cause) {
-    throw invalidFile(file, `is not JSON: ${(cause as Error).message}`)
+    throw invalidFile(file, `is not JSON${positionOf(cause, text)}`)
   }
 }
 
-function ourFields({ url, path, oauthConfig }: Record<string, unknown>): Record<string, unknown> {
-  return { url, ...(path !== undefined && { path }), ...(oauthConfig !== undefined && { oauthConfig }) }
+/** Of the parser's message only the position: the rest quotes the file, where secrets are. */
+function positionOf(error: unknown, text: string): string {
+  const position = /at position (\d+)/.exec((error as Error).message)?.[1]
+  if (position === undefined) return ''
+  const lines = text.slice(0, Number(position)).split('\n')
+  return ` (line ${lines.length}, column ${(lines.at(-1)?.length ?? 0) + 1})`
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -1,17 +1,15 @@
 import { resolve } from 'node:path'
 import type { Request } from 'express'
-import { checked, invalid, OPTIONS } from './check-options.js'
+import { faultsOf, OPTIONS, refuse } from './check-options.js'
 import { McpDcrError } from './errors.js'
 import type { Logger, Server } from './model.js'
 import { optionsSchema } from './options-schema.js'
 import type { Config, Options } from './options.js'
 import { readMcpJson } from './read-mcp-json.js'
-import { resolveServers } from './resolve-servers.js'
+import { resolveServers, serverFaults } from './resolve-servers.js'
 import { isLoopbackUrl } from './security/guarded-fetch.js'
-import { parseAllowList } from './security/network.js'
 
 const DEFAULT_STORE = '.mcp-dcr/store.json'
-const KNOWN = Object.keys(optionsSchema.shape)
 
 /**
  * Checks the options and fills in their defaults; reads `OAUTH_ENCRYPTION_KEY` and `mcp.json`.
@@ -23,12 +21,11 @@ export function resolveOptions(
   env: NodeJS.ProcessEnv = process.env,
   directory: string = process.cwd(),
 ): Config {
-  checked(optionsSchema, options, OPTIONS, KNOWN)
+  refuse(faultsOfAll(options), OPTIONS)
   const baseUrl =
     options.baseUrl === undefined ? undefined : new URL(options.baseUrl).href.replace(/\/+$/, '')
   const local = baseUrl === undefined || isLoopbackUrl(baseUrl)
   if (options.user === undefined && !local) throw userOptionRequired(baseUrl)
-  assertAllowList(options.allowPrivateNetworks ?? [])
   const { store = DEFAULT_STORE } = options
   return Object.freeze({
     baseUrl,
@@ -44,6 +41,12 @@ export function resolveOptions(
     logger: resolveLogger(options.logger ?? {}),
     clock: options.clock ?? Date.now,
   })
+}
+
+function faultsOfAll(options: unknown): string[] {
+  const servers = (options as Options | null)?.servers
+  const isChecked = servers !== undefined && typeof servers !== 'function'
+  return [...faultsOf(optionsSchema, options), ...(isChecked ? serverFaults(servers) : [])]
 }
 
 function resolveServersOption(
@@ -86,16 +89,6 @@ function resolveLogger(logger: Partial<Logger>): Logger {
     error:
       logger.error?.bind(logger) ??
       ((message, details) => console.error(`mcp-dcr: ${message}`, details ?? '')),
-  }
-}
-
-function assertAllowList(entries: readonly string[]): void {
-  try {
-    parseAllowList(entries)
-  } catch {
-    throw invalid(OPTIONS, [
-      '`allowPrivateNetworks` has an entry that is neither a host, an address nor a CIDR range',
-    ])
   }
 }
 

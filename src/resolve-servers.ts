@@ -1,10 +1,9 @@
-import { checked, invalid, OPTIONS, type Origin } from './check-options.js'
+import { faultsOf, OPTIONS, refuse, type Origin } from './check-options.js'
 import type { Server, ServerOAuth } from './model.js'
-import { oauthConfigSchema, serverOptionsSchema } from './options-schema.js'
-import type { OAuthConfig, ServerOptions } from './options.js'
+import { serverOptionsSchema } from './options-schema.js'
+import type { OAuthConfig, ServerOptions, Servers } from './options.js'
+import { serverPath } from './server-path.js'
 
-const OAUTH_KEYS = Object.keys(oauthConfigSchema.shape)
-const SERVER_KEYS = Object.keys(serverOptionsSchema.shape)
 /** Names that would be lost in a URL's path, or in an object. */
 const IMPOSSIBLE_NAMES = ['', '.', '..', '__proto__']
 
@@ -18,37 +17,54 @@ export function resolveServers(
   origin: Origin = OPTIONS,
   root = 'servers',
 ): readonly Server[] {
-  if (typeof servers !== 'object' || servers === null || Array.isArray(servers)) {
-    throw invalid(origin, [`\`${root}\` has to be an object of MCP servers by name`])
-  }
-  const resolved = Object.entries(servers).map(([name, value]) =>
-    resolveServer(name, value, { ...origin, path: `${root}.${name}` }),
-  )
-  assertDistinctPaths(resolved, origin)
-  return Object.freeze(resolved)
+  refuse(serverFaults(servers, root), origin)
+  return Object.freeze(Object.entries(servers as Servers).map(([name, value]) => resolveServer(name, value)))
 }
 
-function resolveServer(name: string, value: unknown, origin: Origin): Server {
-  if (IMPOSSIBLE_NAMES.includes(name)) throw invalid(origin, [`"${name}" cannot be the name of a server`])
-  const options = checkedServer(typeof value === 'string' ? { url: value } : value, origin)
-  const path = options.path ?? `/mcp/${encodeURIComponent(name)}`
+/** What is wrong with servers, all of it. */
+export function serverFaults(servers: unknown, root = 'servers'): string[] {
+  if (typeof servers !== 'object' || servers === null || Symbol.iterator in servers) {
+    return [`\`${root}\` has to be an object of MCP servers by name`]
+  }
+  const faults = Object.entries(servers).flatMap(([name, value]) => [
+    ...(isPossible(name) ? [] : [`\`${root}\`: ${JSON.stringify(name)} cannot be the name of a server`]),
+    ...faultsOf(serverOptionsSchema, withUrl(value), `${root}.${name}`),
+  ])
+  return faults.length > 0 ? faults : samePathFaults(servers as Servers, root)
+}
+
+function isPossible(name: string): boolean {
+  // A lone surrogate cannot be encoded in a path.
+  return !IMPOSSIBLE_NAMES.includes(name) && !/\p{Surrogate}/u.test(name)
+}
+
+function withUrl(value: unknown): unknown {
+  return typeof value === 'string' ? { url: value } : value
+}
+
+function samePathFaults(servers: Servers, root: string): string[] {
+  const owners = new Map<string, string>()
+  const faults: string[] = []
+  for (const [name, value] of Object.entries(servers)) {
+    const { path } = resolveServer(name, value)
+    // Express ignores case in paths.
+    const key = path.toLowerCase()
+    const owner = owners.get(key)
+    if (owner === undefined) owners.set(key, name)
+    else faults.push(`\`${root}\`: "${owner}" and "${name}" have the same path ${path}`)
+  }
+  return faults
+}
+
+function resolveServer(name: string, value: string | ServerOptions): Server & { path: string } {
+  const options = withUrl(value) as ServerOptions
   return Object.freeze({
     name,
     url: options.url,
-    path: path.replace(/\/+$/, ''),
+    path: options.path === undefined ? `/mcp/${encodeURIComponent(name)}` : serverPath(options.path),
     declared: true,
     oauth: resolveOAuth(options.oauthConfig ?? {}),
   })
-}
-
-function checkedServer(value: unknown, origin: Origin): ServerOptions {
-  // A misspelt key of oauthConfig is compared with the names that oauthConfig has.
-  const oauthConfig =
-    typeof value === 'object' && value !== null && 'oauthConfig' in value ? value.oauthConfig : undefined
-  if (oauthConfig !== undefined) {
-    checked(oauthConfigSchema, oauthConfig, { ...origin, path: `${origin.path}.oauthConfig` }, OAUTH_KEYS)
-  }
-  return checked(serverOptionsSchema, value, origin, SERVER_KEYS) as ServerOptions
 }
 
 function resolveOAuth(config: OAuthConfig): ServerOAuth {
@@ -58,7 +74,7 @@ function resolveOAuth(config: OAuthConfig): ServerOAuth {
     .filter((token) => token !== '')
     .join(' ')
   return Object.freeze({
-    ...oauth,
+    ...withoutUndefined(oauth),
     ...(scope !== '' && { scopes: scope }),
     clientMetadata: Object.freeze({ ...clientMetadata }),
     authorizationParams: Object.freeze({ ...authorizationParams }),
@@ -67,12 +83,6 @@ function resolveOAuth(config: OAuthConfig): ServerOAuth {
   })
 }
 
-function assertDistinctPaths(servers: readonly Server[], origin: Origin): void {
-  const owners = new Map<string | undefined, string>()
-  for (const { name, path } of servers) {
-    const owner = owners.get(path)
-    if (owner !== undefined)
-      throw invalid(origin, [`the servers "${owner}" and "${name}" have the same path ${path}`])
-    owners.set(path, name)
-  }
+function withoutUndefined<T extends object>(value: T): T {
+  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as T
 }
