@@ -33,7 +33,7 @@ export function jsonAnswer(body: unknown, status = 200, contentType = 'applicati
 }
 
 /** Problem details (RFC 9457): the error's own words, nothing of its cause. */
-export function problemAnswer(error: McpDcrError): Answer {
+function problemAnswer(error: McpDcrError): Answer {
   const { code, status, message, fix, server, authorizationUrl } = error
   return jsonAnswer(
     {

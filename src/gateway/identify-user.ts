@@ -4,7 +4,7 @@ import { McpDcrError } from '../errors.js'
 import type { Config } from '../options.js'
 
 /** The one user of a gateway without a `user` option. */
-export const LOCAL_USER = 'local'
+const LOCAL_USER = 'local'
 
 /**
  * Whose connections a request may use; undefined where nobody is signed in. Fails closed.

@@ -1,0 +1,149 @@
+import { ServerResponse } from 'node:http'
+import { sendInstead } from './intercept-answer.js'
+import { DIVERTED } from './intercept-diverted.js'
+import { challengeValues } from './intercept-headers.js'
+import { METHODS, type Method, type Originals, type Watch } from './intercept-watch.js'
+
+/** An answer of the gateway's own. */
+export interface Answer {
+  status: number
+  headers: Record<string, string | string[]>
+  body?: string
+}
+
+/**
+ * Decides, synchronously at `writeHead`, about a 401 or 403. Returns undefined to let it pass, or the function
+ * that produces the answer that replaces it.
+ */
+export type Decide = (
+  status: 401 | 403,
+  wwwAuthenticate: readonly string[],
+) => (() => Promise<Answer>) | undefined
+
+const WATCH = Symbol('mcp-dcr.watch')
+/** Stands in for the watch of a response that was let through, so that nothing of it is retained. */
+const PASSED = Symbol('mcp-dcr.passed')
+type Watched = ServerResponse & { [WATCH]?: Watch | typeof PASSED }
+
+const hooked = new WeakMap<object, Originals>()
+
+/**
+ * Hooks the responses that inherit from a prototype, `express.response` for one; calling it again changes
+ * nothing. Those that {@link intercept} does not watch pay for one property lookup per call.
+ *
+ * Replacing the methods on each response instead costs seven times as much, and replacing them on
+ * `http.ServerResponse.prototype` would touch other servers in the process.
+ */
+export function hookResponses(prototype: object): void {
+  hook(prototype as ServerResponse)
+}
+
+/**
+ * Watches a response up to its head. A 401 or 403 for which `decide` returns a function is replaced: nothing
+ * of it is sent. Every other response goes through unbuffered, and `onPassed` is told its status.
+ * A response that is watched, or has been decided, keeps its first watch.
+ */
+export function intercept(res: ServerResponse, decide: Decide, onPassed?: (status: number) => void): void {
+  const watched: Watched = res
+  if (watched[WATCH] !== undefined || res.headersSent || res.writableEnded || res.destroyed) return
+  const layer = layerOf(res)
+  watched[WATCH] = {
+    layer,
+    originals: hook(layer),
+    decide,
+    onPassed,
+    headers: copyHeaders(res),
+    sendDate: res.sendDate,
+    diverted: false,
+    sending: false,
+    handlerDone: false,
+    closed: false,
+  }
+}
+
+/**
+ * Where a response is hooked: the prototype just above `http.ServerResponse.prototype`, whichever copy of
+ * Express it belongs to. Where middleware mounted before us (compression, express-session) has replaced
+ * methods on the response itself, or where it is a plain one, it is the response: our hook has to come first,
+ * and an answer has to go through what was there, or a new session's cookie would be lost.
+ */
+function layerOf(res: ServerResponse): ServerResponse {
+  if (METHODS.some((method) => Object.hasOwn(res, method))) return res
+  let layer: object = res
+  for (;;) {
+    const above: unknown = Object.getPrototypeOf(layer)
+    if (above === ServerResponse.prototype) return layer as ServerResponse
+    if (typeof above !== 'object' || above === null) return res
+    layer = above
+  }
+}
+
+function copyHeaders(res: ServerResponse): Watch['headers'] {
+  const headers = res.getHeaders()
+  // appendHeader() pushes into an array that it finds.
+  for (const name in headers) if (Array.isArray(headers[name])) headers[name] = [...headers[name]]
+  return headers
+}
+
+function hook(layer: ServerResponse): Originals {
+  const known = hooked.get(layer)
+  if (known !== undefined) return known
+  const { writeHead, write, end, flushHeaders, destroy, setHeader, removeHeader } = layer
+  const originals = { writeHead, write, end, flushHeaders, destroy, setHeader, removeHeader }
+  hooked.set(layer, originals)
+  for (const method of METHODS) {
+    const original = originals[method] as (...args: unknown[]) => unknown
+    const divert = DIVERTED[method]
+    const replacement = function (this: Watched, ...args: unknown[]): unknown {
+      const watch = this[WATCH]
+      if (watch === undefined || watch === PASSED || watch.layer !== layer || watch.sending) {
+        return Reflect.apply(original, this, args)
+      }
+      if (!watch.diverted && (method === 'destroy' || !diverts(this, watch, method, args))) {
+        return Reflect.apply(original, this, args)
+      }
+      return divert(this, watch, args)
+    }
+    Object.defineProperty(layer, method, {
+      value: replacement,
+      writable: true,
+      configurable: true,
+      enumerable: true,
+    })
+  }
+  return originals
+}
+
+/** The decision, at the first call that would send the head. */
+function diverts(res: Watched, watch: Watch, method: Method, args: readonly unknown[]): boolean {
+  const explicit = method === 'writeHead'
+  const status = Number(explicit ? args[0] : res.statusCode) | 0
+  if ((status === 401 || status === 403) && !res.headersSent) {
+    const values = challengeValues(
+      res,
+      explicit ? (typeof args[1] === 'string' ? args[2] : args[1]) : undefined,
+    )
+    const produce = decideSafely(watch.decide, status, values)
+    if (produce !== undefined) {
+      watch.diverted = true
+      void sendInstead(res, watch, produce)
+      return true
+    }
+  }
+  res[WATCH] = PASSED
+  watch.onPassed?.(status)
+  return false
+}
+
+/** A decision that fails is an answer that fails: letting a 401 pass would send the client to the wrong server. */
+function decideSafely(
+  decide: Decide,
+  status: 401 | 403,
+  values: readonly string[],
+): (() => Promise<Answer>) | undefined {
+  try {
+    return decide(status, values)
+  } catch (error) {
+    return () => Promise.reject(new Error('The decision failed.', { cause: error }))
+  }
+}
