@@ -29,7 +29,10 @@ export function findEntry(tables: Tables, collection: string, key: string): Entr
 
 export function putEntry(tables: Tables, collection: string, key: string, entry: Entry | undefined): void {
   let table = tables.get(collection)
-  if (table === undefined) tables.set(collection, (table = new Map()))
+  if (table === undefined) {
+    table = new Map<string, Entry>()
+    tables.set(collection, table)
+  }
   if (entry === undefined) table.delete(key)
   else table.set(key, entry)
 }

@@ -8,8 +8,8 @@ import type { LockOwner } from './lock-owner.js'
 
 /** The file's real path, so that two names of one file share one lock. Makes the directory, mode 0700. */
 export function prepareDirectory(path: string): string {
-  const absolute = resolve(path)
   try {
+    const absolute = resolve(path)
     mkdirSync(dirname(absolute), { recursive: true, mode: 0o700 })
     const directory = realpathSync(dirname(absolute))
     return realpathOrUndefined(absolute) ?? join(directory, basename(absolute))

@@ -13,7 +13,8 @@ const NOTHING = Buffer.alloc(0)
  */
 export async function replaceFile(path: string, content: string): Promise<void> {
   const fill = (temporary: string): Promise<void> => writeFile(temporary, content)
-  await writeFileAtomic(path, NOTHING, { mode: 0o600, tmpfileCreated: fill as (temporary: string) => void })
+  // eslint-disable-next-line @typescript-eslint/no-misused-promises -- it is awaited, though its type says void
+  await writeFileAtomic(path, NOTHING, { mode: 0o600, tmpfileCreated: fill })
   // The rename itself survives a power cut only once the directory is synced. It has happened, so a
   // failure here must not be reported as "nothing was changed"; Windows cannot open a directory at all.
   await syncDirectory(dirname(path)).catch(() => undefined)

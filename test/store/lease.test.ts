@@ -1,0 +1,164 @@
+import { describe, expect, it } from 'vitest'
+import type { CredentialStore } from '../../src/store/contract.js'
+import { createLeases, type Leases } from '../../src/store/lease.js'
+import { memoryStore } from '../../src/store/memory.js'
+import { errorOf, gate } from './support.js'
+
+/** Two instances on one store and one clock, which only their waiting moves on. */
+function twoInstances(maxWaitMs?: number): {
+  a: Leases
+  b: Leases
+  store: CredentialStore
+  calls: string[]
+  waits: number[]
+  onWait: (action: (waited: number) => void) => void
+} {
+  let now = 1_000_000
+  let action: (waited: number) => void = () => undefined
+  const waits: number[] = []
+  const calls: string[] = []
+  const clock = (): number => now
+  const memory = memoryStore({ clock })
+  const store: CredentialStore = {
+    ...memory,
+    compareAndSet: (...args) => (calls.push('compareAndSet'), memory.compareAndSet(...args)),
+    get: (...args) => (calls.push('get'), memory.get(...args)),
+    delete: (...args) => (calls.push('delete'), memory.delete(...args)),
+  }
+  const wait = async (ms: number): Promise<void> => {
+    now += ms
+    waits.push(ms)
+    action(waits.length)
+    // Lets the other instance's own steps happen.
+    await new Promise(setImmediate)
+  }
+  const options = { clock, wait, ...(maxWaitMs !== undefined && { maxWaitMs }) }
+  return {
+    store,
+    calls,
+    waits,
+    a: createLeases(store, { ...options, owner: 'a' }),
+    b: createLeases(store, { ...options, owner: 'b' }),
+    onWait: (then) => void (action = then),
+  }
+}
+
+describe('withLease', () => {
+  it('holds the lease while the work runs, and gives it back', async () => {
+    const { a, store } = twoInstances()
+    const result = await a.withLease('n', 1000, async () => {
+      expect((await store.get('leases', 'n'))?.data).toMatchObject({ owner: 'a', expiresAt: 1_001_000 })
+      return 'done'
+    })
+    expect(result).toBe('done')
+    expect(await store.get('leases', 'n')).toBeUndefined()
+  })
+
+  it('gives it back when the work fails, whose error comes through', async () => {
+    const { a, store } = twoInstances()
+    const failure = new Error('the work')
+    await expect(a.withLease('n', 1000, () => Promise.reject(failure))).rejects.toBe(failure)
+    expect(await store.get('leases', 'n')).toBeUndefined()
+    expect(await a.withLease('n', 1000, async () => 1)).toBe(1)
+  })
+
+  it('makes another instance wait, in jittered steps, until it is free', async () => {
+    const { a, b, onWait, waits } = twoInstances()
+    const work = gate()
+    const order: string[] = []
+    const first = a.withLease('n', 60_000, async () => {
+      await work.opened
+      order.push('a')
+    })
+    onWait((count) => count === 3 && work.open())
+    await b.withLease('n', 60_000, async () => order.push('b'))
+    await first
+    expect(order).toEqual(['a', 'b'])
+    expect(waits.length).toBeGreaterThanOrEqual(3)
+    waits.forEach((ms) => expect(ms).toBeLessThan(400))
+    expect(new Set(waits).size).toBe(waits.length)
+  })
+
+  it('never lets two instances work at once', async () => {
+    const { a, b } = twoInstances(Number.MAX_SAFE_INTEGER)
+    let working = 0
+    let done = 0
+    const work = async (): Promise<void> => {
+      expect(++working).toBe(1)
+      await new Promise(setImmediate)
+      working--
+      done++
+    }
+    await Promise.all(Array.from({ length: 20 }, (_, n) => (n % 2 ? a : b).withLease('n', 1e9, work)))
+    expect(done).toBe(20)
+  })
+
+  it('takes over a lease that has run out, whose late holder then releases nothing', async () => {
+    const { a, b, store } = twoInstances(10_000)
+    const slow = gate()
+    const first = a.withLease('n', 1000, () => slow.opened)
+    await new Promise(setImmediate)
+    await b.withLease('n', 1000, async () => {
+      slow.open()
+      await first
+      expect((await store.get('leases', 'n'))?.data).toMatchObject({ owner: 'b' })
+    })
+  })
+
+  it('takes over from a store that keeps what has expired', async () => {
+    const store = memoryStore({ clock: () => 0 })
+    const held = { owner: 'gone', token: 't', expiresAt: 500 }
+    await store.compareAndSet('leases', 'n', undefined, held)
+    const leases = createLeases(store, { clock: () => 500 })
+    expect(await leases.withLease('n', 1000, async () => 'mine')).toBe('mine')
+  })
+
+  it('gives up after the maximum wait', async () => {
+    const { a, b } = twoInstances(500)
+    const work = gate()
+    const first = a.withLease('n', 60_000, () => work.opened)
+    await new Promise(setImmediate)
+    await expect(b.withLease('n', 60_000, async () => 1)).rejects.toThrow(errorOf('store_unavailable'))
+    work.open()
+    await first
+    expect(await b.withLease('n', 60_000, async () => 2)).toBe(2)
+  })
+
+  it('lets callers of one process take turns in their order, without asking the store meanwhile', async () => {
+    const { a, calls, waits } = twoInstances()
+    const work = gate()
+    const order: number[] = []
+    const turns = [0, 1, 2, 3].map((n) =>
+      a.withLease('n', 1000, async () => {
+        if (n === 0) await work.opened
+        order.push(n)
+      }),
+    )
+    const other = a.withLease('another name', 1000, async () => order.push(-1))
+    await other
+    await new Promise(setImmediate)
+    expect(order).toEqual([-1])
+    expect(calls.filter((call) => call === 'compareAndSet')).toHaveLength(2)
+    work.open()
+    await Promise.all(turns)
+    expect(order).toEqual([-1, 0, 1, 2, 3])
+    expect(waits).toEqual([])
+  })
+
+  it('returns what was done although the store fails at the release', async () => {
+    const memory = memoryStore()
+    const store: CredentialStore = { ...memory, delete: () => Promise.reject(new Error('store down')) }
+    expect(await createLeases(store, { clock: Date.now }).withLease('n', 1000, async () => 'done')).toBe(
+      'done',
+    )
+  })
+
+  it('does not work when the store fails at the acquisition', async () => {
+    const down = new Error('store down')
+    const store: CredentialStore = { ...memoryStore(), compareAndSet: () => Promise.reject(down) }
+    let worked = false
+    const leases = createLeases(store, { clock: Date.now })
+    await expect(leases.withLease('n', 1000, async () => (worked = true))).rejects.toBe(down)
+    expect(worked).toBe(false)
+  })
+})

@@ -1,0 +1,196 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it, vi } from 'vitest'
+import type { Connection, Registration } from '../../src/model.js'
+import { loadKeys } from '../../src/security/keys.js'
+import { createSealer, type Sealer } from '../../src/security/seal.js'
+import { openJsonFileStore } from '../../src/store/json-file.js'
+import { memoryStore } from '../../src/store/memory.js'
+import { checkSealed, connectionKey, createRecords, registrationKey } from '../../src/store/records.js'
+import { errorOf, openStore, recordingLogger, temporaryDirectory } from './support.js'
+
+const OLD = 'an old key of more than 32 characters'
+const NEW = 'a new key that has more than 32 characters'
+const sealerOf = (...keys: string[]): Sealer => createSealer(loadKeys({ keys, keyFile: '', local: false }))
+
+const registration: Registration = {
+  status: 'registered',
+  server: 'notion',
+  serverUrl: 'https://mcp.example/mcp',
+  issuer: 'https://as.example',
+  redirectUri: 'https://gateway.example/api/oauth/callback',
+  createdAt: 1,
+  clientId: 'client-1',
+  clientSecret: 'plain-client-secret',
+  tokenEndpointAuthMethod: 'client_secret_basic',
+  registrationAccessToken: 'plain-registration-token',
+  registrationClientUri: 'https://as.example/register/client-1',
+}
+
+const connection: Connection = {
+  user: 'ann',
+  server: 'notion',
+  serverUrl: 'https://mcp.example/mcp',
+  status: 'connected',
+  clientSource: 'dynamic',
+  clientId: 'client-1',
+  redirectUri: 'https://gateway.example/api/oauth/callback',
+  authorizationServer: {
+    issuer: 'https://as.example',
+    authorization_endpoint: 'https://as.example/authorize',
+    token_endpoint: 'https://as.example/token',
+  },
+  accessToken: 'plain-access-token',
+  refreshToken: 'plain-refresh-token',
+  obtainedBy: 'authorization',
+  obtainedAt: 1,
+  connectedAt: 1,
+}
+
+const ANN = connectionKey('ann', 'notion')
+const BOB = connectionKey('bob', 'notion')
+
+describe('records', () => {
+  it('come back as they were saved; the file shows all of them but the secrets', async () => {
+    const path = join(temporaryDirectory(), 'store.json')
+    const { registrations, connections } = createRecords(openStore(path), sealerOf(NEW))
+    expect(await registrations.save('r', undefined, registration)).toBe(true)
+    expect(await connections.save(ANN, undefined, connection)).toBe(true)
+    expect((await registrations.get('r'))?.value).toEqual(registration)
+    expect((await connections.get(ANN))?.value).toEqual(connection)
+    const text = readFileSync(path, 'utf8')
+    expect(text).not.toContain('plain-')
+    for (const readable of ['client-1', 'https://as.example/token', '"ann"', ANN])
+      expect(text).toContain(readable)
+  })
+
+  it('omit what is undefined', async () => {
+    const store = memoryStore()
+    const { connections } = createRecords(store, sealerOf(NEW))
+    await connections.save(ANN, undefined, {
+      ...connection,
+      refreshToken: undefined,
+    } as unknown as Connection)
+    expect((await store.get('oauth_tokens', ANN))?.data).not.toHaveProperty('refreshToken')
+    expect((await connections.get(ANN))?.value).not.toHaveProperty('refreshToken')
+  })
+
+  it('change only from the version that was read', async () => {
+    const { connections } = createRecords(memoryStore(), sealerOf(NEW))
+    await connections.save(ANN, undefined, connection)
+    const first = await connections.get(ANN)
+    expect(await connections.save(ANN, first?.version, { ...connection, accessToken: 'plain-2' })).toBe(true)
+    expect(await connections.save(ANN, first?.version, { ...connection, accessToken: 'plain-3' })).toBe(false)
+    expect((await connections.get(ANN))?.value.accessToken).toBe('plain-2')
+    expect(await connections.delete(ANN, first?.version)).toBe(false)
+    expect(await connections.delete(ANN)).toBe(true)
+    expect(await connections.get(ANN)).toBeUndefined()
+  })
+
+  it('are listed with their keys', async () => {
+    const { connections } = createRecords(memoryStore(), sealerOf(NEW))
+    await connections.save(ANN, undefined, connection)
+    await connections.save(BOB, undefined, { ...connection, user: 'bob' })
+    const listed: Record<string, Connection> = {}
+    for await (const { key, value } of connections.list()) listed[key] = value
+    expect(listed).toEqual({ [ANN]: connection, [BOB]: { ...connection, user: 'bob' } })
+  })
+
+  it('are opened once per version, also by concurrent readers, and are frozen', async () => {
+    const sealer = sealerOf(NEW)
+    const open = vi.spyOn(sealer, 'open')
+    const { connections } = createRecords(memoryStore(), sealer)
+    await connections.save(ANN, undefined, connection)
+    const read = await Promise.all([connections.get(ANN), connections.get(ANN)])
+    for await (const listed of connections.list()) read.push(listed)
+    read.push(await connections.get(ANN))
+    expect(new Set(read.map((record) => record?.value)).size).toBe(1)
+    expect(open).toHaveBeenCalledTimes(2)
+    expect(() => Object.assign(read[0]!.value.authorizationServer, { issuer: 'x' })).toThrow(TypeError)
+
+    await connections.save(ANN, read[0]?.version, connection)
+    expect((await connections.get(ANN))?.value).not.toBe(read[0]?.value)
+    expect(open).toHaveBeenCalledTimes(4)
+  })
+
+  it.each<[string, string, 'accessToken' | 'refreshToken']>([
+    ['another record', BOB, 'accessToken'],
+    ['another field', ANN, 'refreshToken'],
+  ])('do not open with a secret moved to %s', async (_where, key, field) => {
+    const store = memoryStore()
+    const { connections } = createRecords(store, sealerOf(NEW))
+    await connections.save(ANN, undefined, connection)
+    await connections.save(BOB, undefined, { ...connection, user: 'bob' })
+    const stolen = (await store.get('oauth_tokens', ANN))?.data.accessToken
+    const target = await store.get('oauth_tokens', key)
+    await store.compareAndSet('oauth_tokens', key, target?.version, { ...target?.data, [field]: stolen })
+    await expect(connections.get(key)).rejects.toThrow(errorOf('store_corrupt'))
+    await expect(connections.get(key)).rejects.toThrow(errorOf('store_corrupt'))
+  })
+
+  it('sealed with an earlier key open, and a rewrite seals them with the newest', async () => {
+    const store = memoryStore()
+    await createRecords(store, sealerOf(OLD)).connections.save(ANN, undefined, connection)
+    const rotated = sealerOf(NEW, OLD)
+    const { connections } = createRecords(store, rotated)
+    const read = await connections.get(ANN)
+    expect(read?.value).toEqual(connection)
+    await connections.save(ANN, read?.version, connection)
+    const { accessToken, refreshToken } = (await store.get('oauth_tokens', ANN))?.data as Record<
+      string,
+      string
+    >
+    for (const sealed of [accessToken, refreshToken]) {
+      expect(rotated.keyIdOf(sealed ?? '')).toBe(rotated.currentKeyId)
+    }
+    expect((await createRecords(store, sealerOf(NEW)).connections.get(ANN))?.value).toEqual(connection)
+  })
+})
+
+describe('checkSealed, at the opening of a file', () => {
+  const openWith = (path: string, sealer: Sealer) =>
+    openJsonFileStore({
+      path,
+      clock: Date.now,
+      logger: recordingLogger(),
+      verify: (records) => checkSealed(records, sealer),
+    })
+
+  it('refuses a wrong key, names the right one’s id, and leaves the file alone', async () => {
+    const path = join(temporaryDirectory(), 'store.json')
+    const store = openStore(path)
+    await createRecords(store, sealerOf(OLD)).registrations.save('r', undefined, registration)
+    await store.close()
+    const bytes = readFileSync(path)
+    expect(() => openWith(path, sealerOf(NEW))).toThrow(errorOf('encryption_key_mismatch'))
+    expect(() => openWith(path, sealerOf(NEW))).toThrow(sealerOf(OLD).currentKeyId)
+    expect(readFileSync(path)).toEqual(bytes)
+    const reopened = openWith(path, sealerOf(NEW, OLD))
+    const { registrations } = createRecords(reopened, sealerOf(NEW, OLD))
+    expect((await registrations.get('r'))?.value).toEqual(registration)
+    await reopened.close()
+  })
+
+  it('refuses a secret that is not sealed, without showing it', async () => {
+    const path = join(temporaryDirectory(), 'store.json')
+    const store = openStore(path)
+    await store.compareAndSet('oauth_tokens', ANN, undefined, { accessToken: 'plain-text' })
+    await store.close()
+    expect(() => openWith(path, sealerOf(NEW))).toThrow(errorOf('store_corrupt'))
+    expect(() => openWith(path, sealerOf(NEW))).not.toThrow('plain-text')
+  })
+})
+
+describe('keys', () => {
+  it('begin with the server, are readable, and keep their parts apart', () => {
+    expect(connectionKey('ann', 'notion')).toBe('notion/ann')
+    expect(registrationKey('notion', 'https://as.example/t', 'http://localhost:1/cb')).toBe(
+      'notion/https%3A%2F%2Fas.example%2Ft/http%3A%2F%2Flocalhost%3A1%2Fcb',
+    )
+    expect(connectionKey('b/c', 'a')).not.toBe(connectionKey('c', 'a/b'))
+  })
+
+  it('are never made from text that is not well-formed: two users must not share one', () => {
+    expect(() => connectionKey('\ud800', 'notion')).toThrow(errorOf('invalid_options'))
+  })
+})
