@@ -1,9 +1,10 @@
-import { defineConfig } from 'vitest/config'
+import { configDefaults, defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    exclude: ['test/browser/**', 'test/package/**'],
+    exclude: [...configDefaults.exclude, 'test/browser/**', 'test/package/**'],
+    reporters: ['default', './test/reporter.ts'],
     testTimeout: 20_000,
   },
 })

@@ -2,7 +2,7 @@ import { McpDcrError, quoteUntrusted } from '../errors.js'
 import type { GuardedFetch, Reach } from '../security/guarded-fetch.js'
 
 /** The newest MCP protocol version this library speaks; sent during discovery (SPEC 47). */
-export const MCP_PROTOCOL_VERSION = '2025-11-25'
+const MCP_PROTOCOL_VERSION = '2025-11-25'
 
 /** A metadata document, or why there is none at this URL. */
 export type MetadataAnswer =

@@ -50,12 +50,19 @@ function secrets(): Map<string, string> {
 
 const responses: { path: string; response: Record<string, unknown> }[] = []
 
-function exchanges() {
+interface Exchange {
+  path: string
+  form: URLSearchParams | undefined
+  authorization: string | undefined
+  response: Record<string, unknown>
+}
+
+function exchanges(): Exchange[] {
   const requests = world.authorizationServer.requests.map(({ path, form, authorization }) => ({
     path,
     form,
     authorization,
-    response: {} as Record<string, unknown>,
+    response: {},
   }))
   return [...requests, ...responses.map((it) => ({ ...it, form: undefined, authorization: undefined }))]
 }

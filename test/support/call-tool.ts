@@ -1,6 +1,5 @@
 import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
-import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js'
 
 export function bearer(token: string) {
   return { headers: { authorization: `Bearer ${token}` } }
@@ -14,7 +13,7 @@ export async function callTool(
   args: Record<string, unknown> = {},
 ) {
   const mcp = new Client({ name: 'test', version: '1' })
-  await mcp.connect(new StreamableHTTPClientTransport(new URL(url), { requestInit }) as Transport)
+  await mcp.connect(new StreamableHTTPClientTransport(new URL(url), { requestInit }))
   try {
     const progress: number[] = []
     const result = await mcp.callTool({ name, arguments: args }, undefined, {

@@ -17,8 +17,7 @@ export function mcpHandler({ sessions = false, answerAs = 'json' }: HandlerOptio
 
   async function connect(transport: StreamableHTTPServerTransport) {
     const server = createTools()
-    // The SDK's own class declares optional callbacks in a way that exactOptionalPropertyTypes refuses.
-    await server.connect(transport as Parameters<typeof server.connect>[0])
+    await server.connect(transport)
     return server
   }
 

@@ -72,7 +72,7 @@ export interface McpServer extends TestServer {
 }
 
 /** The 401 and 403 of the MCP specification, and RFC 9728 §5.1. */
-export function defaultChallenge({ error, resourceMetadataUrl, scope }: Refusal): string {
+function defaultChallenge({ error, resourceMetadataUrl, scope }: Refusal): string {
   const parameters = { error, scope, resource_metadata: resourceMetadataUrl }
   return `Bearer ${Object.entries(parameters)
     .filter(([, value]) => value !== undefined)

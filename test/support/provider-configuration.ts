@@ -32,7 +32,7 @@ export function providerConfiguration(
 
   return {
     adapter: parts.adapter,
-    jwks: parts.jwks as Configuration['jwks'] & object,
+    jwks: parts.jwks,
     clients: options.clients ?? [],
     clientDefaults: { id_token_signed_response_alg: 'ES256' },
     scopes: ['openid', 'offline_access', ...scopes],

@@ -1,10 +1,4 @@
-import {
-  createServer,
-  type IncomingMessage,
-  type RequestListener,
-  type Server,
-  type ServerResponse,
-} from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
 /** One request as it arrived. */
@@ -51,6 +45,9 @@ export interface TestServer {
   close(): Promise<void>
 }
 
+/** May be asynchronous: a rejection is answered with a 500. */
+type Listener = (req: IncomingMessage, res: ServerResponse) => unknown
+
 const WAIT_FOR_BODY_MAX_BYTES = 16_384
 
 /**
@@ -59,8 +56,8 @@ const WAIT_FOR_BODY_MAX_BYTES = 16_384
  *
  * @param port Defaults to a free one.
  */
-export async function listen(port = 0): Promise<TestServer & { serve(listener: RequestListener): void }> {
-  let listener: RequestListener = (_req, res) => res.writeHead(503).end()
+export async function listen(port = 0): Promise<TestServer & { serve(listener: Listener): void }> {
+  let listener: Listener = (_req, res) => res.writeHead(503).end()
   const requests: ReceivedRequest[] = []
 
   const server = createServer((req, res) => {
@@ -98,7 +95,7 @@ export async function listen(port = 0): Promise<TestServer & { serve(listener: R
       requests.filter(
         (it) => it.method === method && (typeof path === 'string' ? it.path === path : path.test(it.path)),
       ).length,
-    serve(it: RequestListener) {
+    serve(it: Listener) {
       listener = it
     },
     close: () => close(server),
