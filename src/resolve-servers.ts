@@ -47,10 +47,8 @@ function samePathFaults(servers: Servers, root: string): string[] {
   const faults: string[] = []
   for (const [name, value] of Object.entries(servers)) {
     const { path } = resolveServer(name, value)
-    // Express ignores case in paths.
-    const key = path.toLowerCase()
-    const owner = owners.get(key)
-    if (owner === undefined) owners.set(key, name)
+    const owner = owners.get(path)
+    if (owner === undefined) owners.set(path, name)
     else faults.push(`\`${root}\`: "${owner}" and "${name}" have the same path ${path}`)
   }
   return faults
@@ -61,7 +59,7 @@ function resolveServer(name: string, value: string | ServerOptions): Server & { 
   return Object.freeze({
     name,
     url: options.url,
-    path: options.path === undefined ? `/mcp/${encodeURIComponent(name)}` : serverPath(options.path),
+    path: serverPath(options.path ?? `/mcp/${encodeURIComponent(name)}`),
     declared: true,
     oauth: resolveOAuth(options.oauthConfig ?? {}),
   })

@@ -1,7 +1,11 @@
 import type { Server } from '../model.js'
 
-/** The server whose path a request is under: the longest path wins. */
-export function resolveServer(servers: readonly Server[], path: string): Server | undefined {
+/**
+ * The server whose path a request is under: the longest path wins. The case of letters does not count, as in
+ * Express' routes: what reaches a server's route has to pass here, or the client's own token would go upstream.
+ */
+export function resolveServer(servers: readonly Server[], requestPath: string): Server | undefined {
+  const path = requestPath.toLowerCase()
   let found: Server | undefined
   for (const server of servers) {
     if (isUnder(path, server.path) && (server.path?.length ?? 0) > (found?.path?.length ?? -1)) found = server

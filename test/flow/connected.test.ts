@@ -46,8 +46,8 @@ const INITIALIZE = JSON.stringify({
   params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'test', version: '1' } },
 })
 
-function post(user: string, headers: Record<string, string> = {}): Promise<Response> {
-  return fetch(`${gateway.url}/mcp/notes`, {
+function post(user: string, headers: Record<string, string> = {}, path = '/mcp/notes'): Promise<Response> {
+  return fetch(gateway.url + path, {
     method: 'POST',
     body: INITIALIZE,
     headers: {
@@ -95,6 +95,15 @@ describe('a connected user', () => {
     await post('alice', { authorization: 'Bearer of-the-client' })
     expect(lastSeen(/^\/mcp\/?$/).authorization).toMatch(/^Bearer ey/)
   })
+
+  it.each(['/MCP/notes', '/mcp/NOTES/', '/Mcp/Notes?x=1'])(
+    'is served at %s too, since Express’ routes ignore case',
+    async (path) => {
+      await connect()
+      expect((await post('alice', { authorization: 'Bearer of-the-client' }, path)).status).toBe(200)
+      expect(lastSeen(/^\/mcp\/?$/).authorization).toMatch(/^Bearer ey/)
+    },
+  )
 
   it('refreshes 60 seconds before expiry and not before', async () => {
     await connect()

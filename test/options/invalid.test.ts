@@ -104,7 +104,7 @@ describe('a wrong value is answered with its place and what it has to be', () =>
     ]),
     [
       { servers: { a: { url, path: '/mcp/x' }, b: { url, path: '/MCP/x/' } } },
-      '`servers`: "a" and "b" have the same path /MCP/x',
+      '`servers`: "a" and "b" have the same path /mcp/x',
     ],
     [{ servers: { a: { url, path: '/mcp/b' }, b: url } }, '`servers`: "a" and "b" have the same path /mcp/b'],
     [oauth('read'), '`servers.notion.oauthConfig` has to be an object'],

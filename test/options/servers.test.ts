@@ -41,12 +41,12 @@ describe('a server', () => {
     [
       'with a path as people write it',
       { notion: { url, path: '/größe x' } },
-      { path: '/gr%C3%B6%C3%9Fe%20x' },
+      { path: '/gr%c3%b6%c3%9fe%20x' },
     ],
     [
       'with a name that a path cannot hold',
       { 'my/notes?': url },
-      { name: 'my/notes?', path: '/mcp/my%2Fnotes%3F' },
+      { name: 'my/notes?', path: '/mcp/my%2fnotes%3f' },
     ],
     ['on loopback', { notion: 'http://127.0.0.1:8080/mcp' }, { url: 'http://127.0.0.1:8080/mcp' }],
     ['whose URL is kept verbatim', { notion: 'https://MCP.example.com' }, { url: 'https://MCP.example.com' }],
