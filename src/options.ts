@@ -61,7 +61,7 @@ export interface Options {
   clientName?: string
   /** An https URL of a client metadata document hosted elsewhere (CIMD). Defaults to `<baseUrl>/api/oauth/client.json` where `baseUrl` is https. */
   clientMetadataUrl?: string
-  /** One or more encryption keys of 32 characters or more, newest first. Defaults to `OAUTH_ENCRYPTION_KEY`, several separated by commas; without it, on loopback, to a generated key file beside the store. */
+  /** One or more encryption keys of 32 characters or more, newest first. Defaults to `OAUTH_ENCRYPTION_KEY`, several separated by commas, or else, on loopback, a generated key file beside the store. */
   encryptionKey?: string | string[]
   /** The path of the JSON file store, or another store. Defaults to `.mcp-dcr/store.json` in the working directory. */
   store?: string | CredentialStore
