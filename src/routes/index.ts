@@ -24,6 +24,10 @@ export function createRoutes(context: GatewayContext): Router {
   mount('/connections', connections)
   mount('/client.json', clientMetadata)
   router.use((req, res) => run(context, req, res, notFound))
+  // Malformed percent-encoding, which Express would answer with a page of its own.
+  router.use((_error: unknown, req: Request, res: Response, _next: NextFunction) =>
+    run(context, req, res, notFound),
+  )
   return router
 }
 
