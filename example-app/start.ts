@@ -67,7 +67,8 @@ function explain(error: unknown): string {
   return fix === undefined ? String(message ?? error) : `${message}\n${fix}`
 }
 
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => void stop(0))
+// Not `once`: signal-exit, which guards the store's lock, ends a process that has no other listener left.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void stop(0))
 try {
   await start()
 } catch (error) {

@@ -11,25 +11,33 @@ const STATES = {
 showServers().catch(showProblem)
 
 async function showServers() {
-  const answer = await fetch('/api/oauth/connections', { headers: { accept: 'application/json' } })
-  const body = await answer.json()
-  if (!answer.ok) throw new Error(body.detail)
-  const cards = await Promise.all(body.connections.map(serverCard))
+  const cards = (await connections()).map(serverCard)
   document.getElementById('servers').replaceChildren(...cards)
 }
 
-function serverCard({ server, url, state, authorizationUrl }) {
+async function connections() {
+  const answer = await fetch('/api/oauth/connections', { headers: { accept: 'application/json' } })
+  const body = await answer.json()
+  if (!answer.ok) throw new Error(body.detail)
+  return body.connections
+}
+
+function serverCard(connection) {
   const card = instantiate('server')
+  part(card, 'name').textContent = connection.server
+  part(card, 'url').textContent = connection.url
+  part(card, 'list').addEventListener('click', () => listTools(card, connection.server).catch(showProblem))
+  showState(card, connection)
+  return card
+}
+
+function showState(card, { state, authorizationUrl }) {
   const isConnected = state === 'connected' || state === 'expired'
-  part(card, 'name').textContent = server
-  part(card, 'url').textContent = url
   part(card, 'state').textContent = STATES[state] ?? state
   part(card, 'state').classList.toggle('connected', isConnected)
   // Where to sign in, and where to come back to afterwards.
   part(card, 'connect').href = `${authorizationUrl}?return_to=/`
   part(card, 'connect').hidden = isConnected
-  part(card, 'list').addEventListener('click', () => listTools(card, server))
-  return card
 }
 
 async function listTools(card, server) {
@@ -42,6 +50,9 @@ async function listTools(card, server) {
     say(message, tools.length === 0 ? 'It has no tools.' : undefined)
   } catch (error) {
     say(message, error.message)
+    // It may have turned out that the token is not accepted any more.
+    const connection = (await connections()).find((it) => it.server === server)
+    if (connection !== undefined) showState(card, connection)
   }
 }
 
