@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
+import { deflateRawSync, inflateRawSync } from 'node:zlib'
 import { parse, serialize } from 'cookie'
 import { McpDcrError } from '../errors.js'
 import type { PendingFlow } from '../model.js'
@@ -13,7 +14,11 @@ const MAX_COOKIE = 4096
 
 /** Pending flows in the browser's own cookies: bound to it by construction, nothing to sweep (SPEC 26, 29). */
 export interface FlowCookies {
-  /** The `Set-Cookie` values that keep this flow, and drop the oldest where there are too many. */
+  /**
+   * The `Set-Cookie` values that keep this flow, and drop the oldest where there are too many.
+   *
+   * @throws McpDcrError `authorization_failed` where it asks for more scopes than a cookie can hold
+   */
   keep(req: IncomingMessage, flow: PendingFlow): Promise<string[]>
   /**
    * The flow that this browser began under this state at this base URL.
@@ -36,6 +41,7 @@ export function createFlowCookies(sealer: Sealer, clock: () => number): FlowCook
       const full = await cookie(sealer, name, flow)
       const { returnTo: _, ...withoutReturn } = flow
       const value = full.length <= MAX_COOKIE ? full : await cookie(sealer, name, withoutReturn)
+      if (value.length > MAX_COOKIE) throw tooLarge(flow)
       return [value, ...excess.map((old) => expired(old))]
     },
 
@@ -82,7 +88,9 @@ function cookieOf(req: IncomingMessage, url: string, state: string): string | un
 }
 
 async function cookie(sealer: Sealer, name: string, flow: PendingFlow): Promise<string> {
-  const value = await sealer.seal(JSON.stringify(flow), ['cookie', idOf(flow.state)])
+  // Compressed: some MCP servers have a hundred scopes, and a larger cookie would be lost without a word.
+  const packed = deflateRawSync(JSON.stringify(flow)).toString('base64url')
+  const value = await sealer.seal(packed, ['cookie', idOf(flow.state)])
   return serialize(name, value, { ...attributes(name), maxAge: FLOW_LIFETIME / 1000 })
 }
 
@@ -96,12 +104,21 @@ function attributes(name: string): { path: string; httpOnly: boolean; sameSite: 
 
 async function open(sealer: Sealer, state: string, value: string): Promise<PendingFlow> {
   try {
-    const flow = JSON.parse(await sealer.open(value, ['cookie', idOf(state)])) as PendingFlow
+    const packed = Buffer.from(await sealer.open(value, ['cookie', idOf(state)]), 'base64url')
+    const flow = JSON.parse(inflateRawSync(packed).toString()) as PendingFlow
     if (flow.state === state) return flow
   } catch {
     // Whoever forged, cut or moved it learns no more than that it is not known.
   }
   throw notFound()
+}
+
+function tooLarge({ server, scope = '' }: PendingFlow): McpDcrError {
+  return new McpDcrError(
+    'authorization_failed',
+    `The sign-in to "${server}" asks for so many scopes (${scope.length} characters) that no cookie can hold it.`,
+    { server, fix: 'The MCP server has to name the scopes that a request needs in its challenge.' },
+  )
 }
 
 function notFound(): McpDcrError {

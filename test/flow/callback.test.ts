@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createPerson, type Page, type Person } from '../support/person.js'
 import { startDcrGateway, type DcrGateway } from '../support/dcr-gateway.js'
@@ -109,10 +110,35 @@ describe('the pending flow (SPEC 23 to 27)', () => {
     expect(cookies.join('').length).toBeLessThan(10_000)
   })
 
-  it('does without the way back where the path is too long for a cookie', async () => {
-    const page = await alice.signIn(`${gateway.url}/mcp/notes/page?q=${'x'.repeat(1900)}`)
-    expect(page.status).toBe(200)
+  it('brings the person back to a long address', async () => {
+    const address = `${gateway.url}/mcp/notes/page?q=${randomBytes(1400).toString('base64url')}`
+    expect((await alice.signIn(address)).url).toBe(address)
   })
+
+  it('holds a hundred scopes, without the way back where a cookie has no room for both', async () => {
+    const scopes = Array.from({ length: 100 }, (_, i) => `workspace.records.${i}:read`)
+    const page = await askFor(scopes, randomBytes(1480).toString('base64url'))
+    expect([page.status, new URL(page.url).pathname]).toEqual([200, '/api/oauth/connected/notes'])
+    expect((await gateway.dcr.connections('alice'))[0]?.scope).toBe(scopes.join(' '))
+  })
+
+  it('says so where the scopes are more than a cookie can hold', async () => {
+    const page = await askFor(Array.from({ length: 200 }, () => randomBytes(15).toString('base64url')))
+    expectErrorPage(page, 502, 'authorization_failed')
+    expect(page.text).toContain('asks for so many scopes')
+  })
+
+  async function askFor(scopes: string[], query = ''): Promise<Page> {
+    await gateway.close()
+    await world.close()
+    world = await startWorld({
+      authorizationServer: { scopes },
+      mcpServer: { scopesSupported: scopes, requiredScopes: scopes.slice(0, 1) },
+    })
+    gateway = await startDcrGateway({ servers: { notes: world.mcpServer.url } })
+    alice = person('alice')
+    return alice.signIn(`${gateway.url}/mcp/notes/page?q=${query}`)
+  }
 })
 
 describe('a callback that must change nothing (SPEC 26, 28 to 30)', () => {
