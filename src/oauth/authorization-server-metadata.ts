@@ -27,14 +27,14 @@ export async function fetchAuthorizationServerMetadata(
   const failures: McpDcrError[] = []
   for (const url of metadataUrls(assertEndpointUrl(lookup.issuer, 'issuer'))) {
     const answer = await fetchMetadata(url, fetch, reach)
-    if (answer.found) return read(answer.document, url.href, lookup)
+    if (answer.found) return read(answer.document, url, lookup)
     failures.push(answer.failure)
   }
   const telling = failures.find((failure) => failure.code !== 'discovery_failed')
   if (telling !== undefined) throw telling
   throw new McpDcrError(
     'discovery_failed',
-    `No authorization server metadata was found for ${lookup.issuer}: ${failures.map((f) => f.message).join(' ')}`,
+    `No authorization server metadata was found for ${quoteUntrusted(lookup.issuer)}: ${failures.map((f) => f.message).join(' ')}`,
     {
       fix: 'Set oauthConfig.authorizationUrl and oauthConfig.tokenUrl for this server, or correct its issuer.',
     },
@@ -54,13 +54,14 @@ function metadataUrls({ origin, pathname }: URL): URL[] {
 
 function read(
   document: Readonly<Record<string, unknown>>,
-  url: string,
+  url: URL,
   lookup: IssuerLookup,
 ): AuthorizationServerMetadata {
   const issuer = requiredString(document, 'issuer', url)
   assertIssuer(issuer, lookup.pinnedIssuer ?? lookup.issuer)
   const endpoint = (member: string): string =>
-    assertEndpointUrl(requiredString(document, member, url), `${member} of ${lookup.issuer}`).href
+    assertEndpointUrl(requiredString(document, member, url), `${member} of ${quoteUntrusted(lookup.issuer)}`)
+      .href
   const optionalEndpoint = (member: string): Record<string, string> =>
     typeof document[member] === 'string' && document[member] !== '' ? { [member]: endpoint(member) } : {}
   const list = (member: string): Record<string, readonly string[]> => {

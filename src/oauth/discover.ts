@@ -4,6 +4,7 @@ import type { AuthorizationServerMetadata, Challenge, Discovered, Server } from 
 import { reachOf, type GuardedFetch, type Reach } from '../security/guarded-fetch.js'
 import { fetchAuthorizationServerMetadata } from './authorization-server-metadata.js'
 import { configuredAuthorizationServer, withConfiguredEndpoints } from './configured-endpoints.js'
+import { nameServer } from './name-server.js'
 import { findResourceMetadata, type ResourceMetadata } from './resource-metadata.js'
 
 /** How long a discovery is used again, in milliseconds. */
@@ -46,7 +47,11 @@ export function createDiscover(fetch: GuardedFetch, clock: () => number, local: 
     const cached = cache.get(key)
     if (cached !== undefined && clock() - cached.startedAt < (fresh ? FRESH_INTERVAL : LIFETIME))
       return cached.result
-    const result = discoverOnce(server, challenge, fetch, reachFor(server, challenge, local))
+    const result = discoverOnce(server, challenge, fetch, reachFor(server, challenge, local)).catch(
+      (error: unknown) => {
+        throw nameServer(error, server)
+      },
+    )
     const entry = { startedAt: clock(), result }
     cache.set(key, entry)
     result.catch(() => {
@@ -128,8 +133,12 @@ function candidateIssuers(
   metadata: ResourceMetadata | undefined,
 ): readonly string[] {
   const named = metadata?.authorizationServers ?? []
-  if (named.length > 0) return named.slice(0, MAX_AUTHORIZATION_SERVERS)
-  if (server?.oauth.issuer !== undefined) return [server.oauth.issuer]
+  const pinned = server?.oauth.issuer
+  // A pinned issuer goes first where it is named, and last where it is not: its metadata may be at another's URL.
+  const first = pinned !== undefined && named.includes(pinned) ? [pinned] : []
+  const last = pinned === undefined ? [] : [pinned]
+  const issuers = [...new Set([...first, ...named])].slice(0, MAX_AUTHORIZATION_SERVERS)
+  if (issuers.length + last.length > 0) return [...new Set([...issuers, ...last])]
   // Servers of 2025-03-26 have no resource metadata: the issuer is their own origin (SPEC 47).
   return [new URL(server?.url ?? metadata?.resource ?? '').origin]
 }

@@ -1,4 +1,5 @@
-import { McpDcrError, quoteUntrusted } from '../errors.js'
+import { McpDcrError } from '../errors.js'
+import { shown } from '../security/endpoint-url.js'
 import type { GuardedFetch, Reach } from '../security/guarded-fetch.js'
 
 /** The newest MCP protocol version this library speaks; sent during discovery (SPEC 47). */
@@ -26,14 +27,16 @@ export async function fetchMetadata(url: URL, fetch: GuardedFetch, reach: Reach)
       return { found: false, failure: error }
     throw error
   }
-  if (response.status !== 200) {
-    const failure = new McpDcrError(
-      'discovery_failed',
-      `${url.href} answered with status ${response.status}.`,
-    )
-    return { found: false, failure }
-  }
+  if (response.status !== 200) return { found: false, failure: notHere(url, response.status) }
   return parse(url, await response.text())
+}
+
+/** A server that is down or busy has not said that there is no metadata. */
+function notHere(url: URL, status: number): McpDcrError {
+  const message = `${shown(url)} answered with status ${status}.`
+  return status >= 500 || status === 429
+    ? new McpDcrError('request_failed', message, { fix: 'Try again in a moment.' })
+    : new McpDcrError('discovery_failed', message, { fix: 'Check the url of this server.' })
 }
 
 const NEXT_URL_MAY_WORK = new Set(['redirect_refused', 'response_too_large'])
@@ -46,11 +49,17 @@ function parse(url: URL, text: string): MetadataAnswer {
     document = undefined
   }
   if (typeof document !== 'object' || document === null || Array.isArray(document)) {
-    const failure = new McpDcrError('metadata_invalid', `${url.href} did not answer with a JSON object.`)
+    const failure = new McpDcrError('metadata_invalid', `${shown(url)} did not answer with a JSON object.`, {
+      fix: UNUSABLE,
+    })
     return { found: false, failure }
   }
   return { found: true, document: document as Record<string, unknown> }
 }
+
+const UNUSABLE =
+  'Open the URL that the message names. If it shows a web page, correct the url of this server or its ' +
+  'oauthConfig.issuer; otherwise set oauthConfig.authorizationUrl and oauthConfig.tokenUrl.'
 
 /** The strings of a JSON array; undefined for anything that is not an array. */
 export function stringList(value: unknown): readonly string[] | undefined {
@@ -61,13 +70,14 @@ export function stringList(value: unknown): readonly string[] | undefined {
 export function requiredString(
   document: Readonly<Record<string, unknown>>,
   member: string,
-  url: string,
+  url: URL,
 ): string {
   const value = document[member]
   if (typeof value === 'string' && value !== '') return value
   throw new McpDcrError(
     'metadata_invalid',
-    `The metadata at ${url} has no ${member}` +
-      (value === undefined ? '.' : `: it is ${quoteUntrusted(typeof value)}.`),
+    `The metadata at ${shown(url)} has no ${member}` +
+      (value === undefined || value === '' ? '.' : `: it is of type ${typeof value}.`),
+    { fix: UNUSABLE },
   )
 }

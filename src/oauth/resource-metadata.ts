@@ -1,6 +1,7 @@
 import { McpDcrError, quoteUntrusted } from '../errors.js'
 import type { Challenge, Server } from '../model.js'
 import { assertEndpointUrl, type GuardedFetch, type Reach } from '../security/guarded-fetch.js'
+import { shown } from '../security/endpoint-url.js'
 import { fetchMetadata, requiredString, stringList } from './fetch-metadata.js'
 
 /** Protected resource metadata (RFC 9728 §2), checked. */
@@ -15,7 +16,7 @@ const WELL_KNOWN = '/.well-known/oauth-protected-resource'
 
 /**
  * Finds the metadata of an MCP server: at the URL that the challenge names, else at the well-known URLs
- * (SPEC 6). Undefined where the server has none (SPEC 47).
+ * (SPEC 6). Undefined where the server has none (SPEC 47), which a server that is down has not said.
  *
  * @param server undefined for an undeclared upstream, whose metadata then says which resource it is.
  */
@@ -33,16 +34,20 @@ export async function findResourceMetadata(
     return read(answer.document, url, server)
   }
   if (server === undefined) return undefined
+  let failure: McpDcrError | undefined
   for (const url of wellKnownUrls(server.url)) {
     const answer = await fetchMetadata(url, fetch, reach)
     if (answer.found) return read(answer.document, url, server)
+    if (answer.failure.code === 'request_failed') failure ??= answer.failure
   }
+  if (failure !== undefined) throw failure
   return undefined
 }
 
+/** RFC 9728 §3.1: the path and query of the resource identifier come behind the well-known part. */
 function wellKnownUrls(serverUrl: string): URL[] {
-  const { origin, pathname } = new URL(serverUrl)
-  const path = pathname.replace(/\/$/, '')
+  const { origin, pathname, search } = new URL(serverUrl)
+  const path = pathname.replace(/\/$/, '') + search
   const urls = path === '' ? [] : [new URL(origin + WELL_KNOWN + path)]
   return [...urls, new URL(origin + WELL_KNOWN)]
 }
@@ -65,7 +70,7 @@ function read(
   url: URL,
   server: Server | undefined,
 ): ResourceMetadata {
-  const resource = requiredString(document, 'resource', url.href)
+  const resource = requiredString(document, 'resource', url)
   assertResource(resource, server?.url ?? url.origin, server?.oauth.strictResource === true, server)
   const scopesSupported = stringList(document['scopes_supported'])
   return {
@@ -94,7 +99,7 @@ function assertResource(
   if (accepted) return
   throw new McpDcrError(
     'resource_mismatch',
-    `The metadata is for the resource ${quoteUntrusted(resource)}, not for ${expected}.`,
+    `The metadata is for the resource ${quoteUntrusted(resource)}, not for ${shown(new URL(expected))}.`,
     {
       ...(server !== undefined && { server: server.name }),
       fix: 'Check the url of this server; a token for another resource is never requested.',

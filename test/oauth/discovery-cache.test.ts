@@ -1,0 +1,116 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import { createDiscover } from '../../src/oauth/discover.js'
+import type { GuardedFetch } from '../../src/security/guarded-fetch.js'
+import {
+  ASM,
+  createOAuthContext,
+  declare,
+  expectFailure,
+  json,
+  metadataOf,
+  PRM,
+  startFake,
+  status,
+  type FakeServer,
+  type TestContext,
+} from './support.js'
+
+let fake: FakeServer
+let context: TestContext
+
+beforeEach(async () => {
+  context = createOAuthContext()
+  fake = await startFake((url) => ({
+    [PRM]: json({ resource: url, authorization_servers: [url] }),
+    '/prm': json({ resource: url, authorization_servers: [url] }),
+    [ASM]: json(metadataOf(url)),
+  }))
+})
+
+/** How many discoveries were made. */
+const discoveries = (): number => fake.count('GET', ASM)
+
+describe('the discovery cache', () => {
+  it('serves five minutes, then asks again', async () => {
+    const server = declare(fake.url)
+    const first = await context.discover(server, undefined)
+    context.pass(299_999)
+    expect(await context.discover(server, undefined)).toBe(first)
+    expect(discoveries()).toBe(1)
+    context.pass(1)
+    await context.discover(server, undefined)
+    expect(discoveries()).toBe(2)
+  })
+
+  it('makes one discovery of 100 at the same time', async () => {
+    const server = declare(fake.url)
+    const found = await Promise.all(Array.from({ length: 100 }, () => context.discover(server, undefined)))
+    expect(new Set(found).size).toBe(1)
+    expect(fake.asked()).toHaveLength(2)
+  })
+
+  it('asks again where a challenge names another metadata URL (RFC 9728 §5.2)', async () => {
+    const server = declare(fake.url)
+    const moved = await startFake((url) => ({ [ASM]: json(metadataOf(url)) }))
+    const challenge = { resourceMetadata: `${fake.url}/prm` }
+    await context.discover(server, challenge)
+    fake.replies['/moved'] = json({ resource: fake.url, authorization_servers: [moved.url] })
+    const found = await context.discover(server, { resourceMetadata: `${fake.url}/moved` })
+    expect(found.authorizationServer.issuer).toBe(moved.url)
+    await context.discover(server, { ...challenge, scope: 'other', error: 'invalid_token' })
+    expect([fake.count('GET', '/prm'), fake.count('GET', '/moved'), discoveries()]).toEqual([1, 1, 1])
+  })
+
+  it('asks again after a rejected token, though not more than once in ten seconds', async () => {
+    const server = declare(fake.url)
+    await context.discover(server, undefined)
+    context.pass(10_000)
+    const moved = await startFake((url) => ({ [ASM]: json(metadataOf(url)) }))
+    fake.replies[PRM] = json({ resource: fake.url, authorization_servers: [moved.url] })
+    const rejected = await context.discover(server, undefined, { fresh: true })
+    expect(rejected.authorizationServer.issuer).toBe(moved.url)
+    context.pass(9_999)
+    expect(await context.discover(server, undefined, { fresh: true })).toBe(rejected)
+    expect(await context.discover(server, undefined)).toBe(rejected)
+    expect(fake.count('GET', PRM)).toBe(2)
+    context.pass(1)
+    await context.discover(server, undefined, { fresh: true })
+    expect(fake.count('GET', PRM)).toBe(3)
+  })
+
+  it('keeps no failure: those who wait share it, the next one asks again', async () => {
+    const server = declare(fake.url)
+    fake.replies[ASM] = status(503)
+    const waiting = [context.discover(server, undefined), context.discover(server, undefined)]
+    for (const promise of waiting) await expectFailure(promise, 'request_failed')
+    expect(discoveries()).toBe(1)
+    fake.replies[ASM] = json(metadataOf(fake.url))
+    expect((await context.discover(server, undefined)).authorizationServer.issuer).toBe(fake.url)
+  })
+
+  it('tells servers apart: by name, URL and configuration', async () => {
+    await context.discover(declare(fake.url), undefined)
+    await context.discover(declare(fake.url, {}, 'other'), undefined)
+    await context.discover(declare(`${fake.url}/mcp`), undefined)
+    await context.discover(declare(fake.url, { issuer: fake.url }), undefined)
+    expect(discoveries()).toBe(4)
+  })
+
+  it('holds a thousand, and forgets the oldest', async () => {
+    let calls = 0
+    const fetch: GuardedFetch = async (url) => {
+      calls++
+      const { origin, pathname } = new URL(url)
+      const issuer = { resource: origin, authorization_servers: [origin] }
+      return Response.json(pathname === PRM ? issuer : metadataOf(origin))
+    }
+    const discover = createDiscover(fetch, () => 0, true)
+    const servers = Array.from({ length: 1001 }, (_, i) => declare(`https://mcp${i}.example`))
+    for (const server of servers) await discover(server, undefined)
+    expect(calls).toBe(2002)
+    await discover(servers[1], undefined)
+    expect(calls).toBe(2002)
+    await discover(servers[0], undefined)
+    expect(calls).toBe(2004)
+  })
+})
