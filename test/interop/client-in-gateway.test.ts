@@ -1,0 +1,102 @@
+import type { ErrorRequestHandler } from 'express'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { startDcrGateway, type DcrGateway } from '../support/dcr-gateway.js'
+import { startWorld, type World } from '../support/gateway.js'
+import { createPerson, type Person } from '../support/person.js'
+import type { TestServer } from '../support/server.js'
+import { SDKS, type ConnectOptions, type Sdk } from './sdk-clients.js'
+import { UPSTREAMS } from './upstreams.js'
+
+describe.each(UPSTREAMS)('a gateway that speaks itself to an MCP server of $name', (upstream) => {
+  const { sessions, streams } = upstream
+  let world: World
+  let mcpServer: TestServer
+
+  beforeEach(async () => {
+    world = await startWorld()
+    mcpServer = await upstream.start(world)
+  })
+
+  afterEach(async () => {
+    await mcpServer.close()
+    await world.close()
+  })
+
+  describe.each(SDKS)('with the client of $name', (sdk) => {
+    let gateway: DcrGateway
+    let alice: Person
+
+    beforeEach(async () => {
+      gateway = await startDcrGateway({
+        servers: { notes: mcpServer.url },
+        mountServers: false,
+        routes: (app) => {
+          app.get('/report', async (req, res) => {
+            res.json(await report(sdk, mcpServer.url, { fetch: req.mcp.fetch }))
+          })
+          if (sdk.negotiates) app.use(passOnCause)
+        },
+      })
+      alice = createPerson()
+      alice.setCookie(gateway.url, 'user=alice; Path=/')
+    })
+
+    afterEach(() => gateway.close())
+
+    const expected = {
+      tools: ['whoami', 'add', 'count'],
+      whoami: 'alice',
+      counted: { text: 'counted to 3', progress: streams ? [1, 2, 3] : [] },
+      session: sessions,
+    }
+
+    it('over req.mcp.fetch: sends the person through the sign-in, then lists and calls tools', async () => {
+      const program = await alice.fetch(`${gateway.url}/report`)
+      expect(program.status).toBe(401)
+      expect(JSON.parse(program.text)).toMatchObject({
+        code: 'authorization_required',
+        authorizationUrl: `${gateway.url}/api/oauth/authorize/notes`,
+      })
+      expect(authorizationServerSaw()).toEqual(['GET /.well-known/oauth-authorization-server', 'POST /reg'])
+
+      const page = await alice.signIn(`${gateway.url}/report`)
+      expect([page.status, page.url]).toEqual([200, `${gateway.url}/report`])
+      expect(JSON.parse(page.text)).toEqual(expected)
+    })
+
+    it('over dcr.fetch: learns where to sign in, then lists and calls tools', async () => {
+      const upstreamFetch = gateway.dcr.fetch('alice', 'notes')
+      await expect(upstreamFetch(mcpServer.url)).rejects.toMatchObject({
+        code: 'authorization_required',
+        authorizationUrl: `${gateway.url}/api/oauth/authorize/notes`,
+      })
+      await expect(sdk.connect(mcpServer.url, { fetch: upstreamFetch })).rejects.toThrow()
+      expect(authorizationServerSaw()).toEqual([])
+
+      await alice.signIn(`${gateway.url}/api/oauth/authorize/notes`)
+      expect(await report(sdk, mcpServer.url, { fetch: upstreamFetch })).toEqual(expected)
+    })
+  })
+
+  function authorizationServerSaw(): string[] {
+    return world.authorizationServer.requests.map(({ method, path }) => `${method} ${path}`)
+  }
+})
+
+/** A client that negotiates wraps what `fetch` threw: the middleware needs the 401 that is inside. */
+const passOnCause: ErrorRequestHandler = (error: Error, _req, _res, next) => next(error.cause ?? error)
+
+async function report(sdk: Sdk, url: string, options: ConnectOptions) {
+  const client = await sdk.connect(url, options)
+  const session = client.sessionId !== undefined
+  try {
+    return {
+      tools: await client.listTools(),
+      whoami: (await client.callTool('whoami')).text,
+      counted: await client.callTool('count', { to: 3 }),
+      session,
+    }
+  } finally {
+    await client.close()
+  }
+}

@@ -1,0 +1,96 @@
+import { Client as ClientV2, type ClientOptions } from '@modelcontextprotocol/client'
+import { StreamableHTTPClientTransport as TransportV2 } from '@modelcontextprotocol/client'
+import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js'
+import { StreamableHTTPClientTransport as TransportV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
+import type { OAuthClientProvider } from '@modelcontextprotocol/sdk/client/auth.js'
+
+export interface ConnectOptions {
+  fetch?: typeof fetch
+  headers?: Record<string, string>
+  /** The client's own OAuth. */
+  authProvider?: OAuthClientProvider
+}
+
+/** What both generations of the official SDK's client have in common. */
+export interface SdkClient {
+  readonly protocolVersion: string | undefined
+  readonly sessionId: string | undefined
+  listTools(): Promise<string[]>
+  /** The result's text, and the progress that was reported before it. */
+  callTool(name: string, args?: Record<string, unknown>): Promise<{ text: string; progress: number[] }>
+  /** Ends the session, where there is one, and the client. */
+  close(): Promise<void>
+}
+
+type Connect = (url: string, options: ConnectOptions) => Promise<SdkClient>
+
+export interface Sdk {
+  readonly name: string
+  readonly connect: Connect
+  /** Whether it asks the server for its newest version first, and wraps what `fetch` throws meanwhile. */
+  readonly negotiates: boolean
+}
+
+const INFO = { name: 'interop', version: '1.0.0' }
+
+const connectV1: Connect = async (url, { headers, ...options }) => {
+  const transport = new TransportV1(new URL(url), { ...options, requestInit: { headers: headers ?? {} } })
+  const client = new ClientV1(INFO)
+  // Its types were not made for exactOptionalPropertyTypes.
+  await client.connect(transport)
+  return {
+    protocolVersion: transport.protocolVersion,
+    sessionId: transport.sessionId,
+    listTools: async () => (await client.listTools()).tools.map(({ name }) => name),
+    async callTool(name, args = {}) {
+      const progress: number[] = []
+      const { content } = await client.callTool({ name, arguments: args }, undefined, {
+        onprogress: (it) => progress.push(it.progress),
+      })
+      return { text: textOf(content), progress }
+    },
+    async close() {
+      await transport.terminateSession()
+      await client.close()
+    },
+  }
+}
+
+const connectV2 =
+  (clientOptions?: ClientOptions): Connect =>
+  async (url, { headers, ...options }) => {
+    const transport = new TransportV2(new URL(url), { ...options, requestInit: { headers: headers ?? {} } })
+    const client = new ClientV2(INFO, clientOptions)
+    await client.connect(transport)
+    return {
+      protocolVersion: transport.protocolVersion,
+      sessionId: transport.sessionId,
+      listTools: async () => (await client.listTools()).tools.map(({ name }) => name),
+      async callTool(name, args = {}) {
+        const progress: number[] = []
+        const { content } = await client.callTool(
+          { name, arguments: args },
+          { onprogress: (it) => progress.push(it.progress) },
+        )
+        return { text: textOf(content), progress }
+      },
+      async close() {
+        await transport.terminateSession()
+        await client.close()
+      },
+    }
+  }
+
+function textOf(content: unknown): string {
+  return (content as { text: string }[]).map(({ text }) => text).join('\n')
+}
+
+export const SDKS: readonly Sdk[] = [
+  { name: 'SDK 1.32', connect: connectV1, negotiates: false },
+  { name: 'SDK 2.4', connect: connectV2(), negotiates: false },
+  {
+    name: 'SDK 2.4, negotiating',
+    connect: connectV2({ versionNegotiation: { mode: 'auto' } }),
+    negotiates: true,
+  },
+]
