@@ -1,7 +1,8 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 
 const ROOT = dirname(dirname(import.meta.dirname))
@@ -28,12 +29,26 @@ export async function packPackage(): Promise<Tarball> {
   }
 }
 
+/** How a TypeScript project may find the package's types. */
+export type Resolution = 'NodeNext' | 'Bundler'
+
+/** A program of the project that runs until it is told to end. */
+export interface Program {
+  /** The first line that it printed. */
+  readonly line: string
+  /** Closes its standard input, and waits for its end; resolves to its exit code. */
+  end(): Promise<number | null>
+}
+
 /** An empty project into which the package was installed. */
 export interface Consumer {
+  write(name: string, text: string): Promise<void>
   /** Writes a file and runs it; resolves to what it printed. */
   node(name: string, code: string): Promise<string>
+  /** Writes a file and runs it until it has printed a line. */
+  start(name: string, code: string): Promise<Program>
   /** Writes a file and compiles it, strict, declarations of all packages included; resolves to the compiler's complaints. */
-  typecheck(name: string, code: string): Promise<string>
+  typecheck(name: string, code: string, resolution: Resolution): Promise<string>
   remove(): Promise<void>
 }
 
@@ -41,34 +56,52 @@ export async function createConsumer(tarball: Tarball, dependencies: readonly st
   const directory = await temporaryDirectory()
   const write = (name: string, text: string): Promise<void> => writeFile(join(directory, name), text)
   await write('package.json', JSON.stringify({ name: 'consumer', private: true, type: 'module' }))
-  await run(
-    'npm',
-    ['install', '--prefer-offline', '--no-audit', '--no-fund', tarball.path, ...dependencies],
-    {
-      cwd: directory,
-    },
-  )
+  const quietly = ['--prefer-offline', '--no-audit', '--no-fund']
+  await run('npm', ['install', ...quietly, tarball.path, ...dependencies], { cwd: directory })
+  const env = { ...process.env, OAUTH_ENCRYPTION_KEY: undefined }
+
   return {
+    write,
     async node(name, code) {
       await write(name, code)
-      return (await run(process.execPath, [name], { cwd: directory, timeout: 30_000 })).stdout
+      return (await run(process.execPath, [name], { cwd: directory, env, timeout: 30_000 })).stdout
     },
-    async typecheck(name, code) {
+    async start(name, code) {
       await write(name, code)
-      const options = [
-        '--noEmit',
-        '--strict',
-        '--module',
-        'nodenext',
-        '--target',
-        'es2022',
-        '--types',
-        'node',
-      ]
+      const program = spawn(process.execPath, [name], {
+        cwd: directory,
+        env,
+        stdio: ['pipe', 'pipe', 'inherit'],
+      })
+      const closed = new Promise<number | null>((resolve) => program.once('close', resolve))
+      const lines = createInterface(program.stdout)
+      const line = await new Promise<string>((resolve, reject) => {
+        lines.once('line', resolve)
+        void closed.then((code) => reject(new Error(`${name} ended with ${code} before it printed a line`)))
+      })
+      return {
+        line,
+        end: () => {
+          program.stdin.end()
+          return closed
+        },
+      }
+    },
+    async typecheck(name, code, resolution) {
+      await write(name, code)
+      const options = {
+        noEmit: 'true',
+        strict: 'true',
+        module: resolution === 'Bundler' ? 'esnext' : resolution,
+        moduleResolution: resolution,
+        target: 'es2022',
+        types: 'node',
+        skipLibCheck: 'false',
+      }
+      const args = Object.entries(options).flatMap(([option, value]) => [`--${option}`, value])
       const compiler = join(ROOT, 'node_modules/typescript/bin/tsc')
-      const args = [compiler, ...options, '--skipLibCheck', 'false', name]
       try {
-        return (await run(process.execPath, args, { cwd: directory })).stdout
+        return (await run(process.execPath, [compiler, ...args, name], { cwd: directory })).stdout
       } catch (error) {
         return (error as { stdout: string }).stdout
       }

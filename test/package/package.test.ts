@@ -1,6 +1,8 @@
 import { readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { startWorld } from '../support/gateway.js'
+import { createPerson } from '../support/person.js'
 import { createConsumer, packPackage, type Consumer, type Tarball } from './consumer.js'
 
 const SOURCE = join(dirname(dirname(import.meta.dirname)), 'src')
@@ -56,6 +58,32 @@ app.get('/tools', async (req, res) => void res.send(await (await req.mcp.fetch('
 // @ts-expect-error -- a misspelt option
 mcpDcr({ clientNme: 'x' })
 void [handler, closed, upstream, states, code]
+`
+
+// Servers from mcp.json, one local user, a key and a store beside it: everything by default.
+const GATEWAY = `
+import express from 'express'
+import { readFileSync } from 'node:fs'
+import { mcpDcr } from 'mcp-dcr'
+
+const { mcpServers } = JSON.parse(readFileSync('mcp.json', 'utf8'))
+const dcr = mcpDcr()
+const app = express()
+app.use(dcr)
+app.get('/page', (req, res, next) => {
+  req.mcp.fetch(mcpServers.notes.url + '/page').then(async (answer) => res.send(await answer.text())).catch(next)
+})
+const server = app.listen(0, 'localhost', () => console.log('http://localhost:' + server.address().port))
+process.stdin.resume().once('end', () => {
+  server.close()
+  server.closeAllConnections()
+  dcr.close()
+})
+`
+
+const COMMON_JS = `
+const { mcpDcr, memoryStore } = require('mcp-dcr')
+console.log(typeof mcpDcr({ servers: {}, store: memoryStore() }))
 `
 
 // proper-lockfile would do all of the first three when it is loaded. That the process ends shows that nothing keeps it.
@@ -114,11 +142,39 @@ describe.each([
     )
   })
 
+  it('works from CommonJS', async () => {
+    expect(await consumer.node('app.cjs', COMMON_JS)).toBe('function\n')
+  })
+
+  it('signs a person in, with nothing but mcp.json, and over a restart', async () => {
+    const world = await startWorld()
+    try {
+      const { url } = world.mcpServer
+      await consumer.write('mcp.json', JSON.stringify({ mcpServers: { notes: { url } } }))
+      const person = createPerson()
+      const first = await consumer.start('gateway.js', GATEWAY)
+      const page = await person.signIn(`${first.line}/page`)
+      expect([page.status, page.url]).toEqual([200, `${first.line}/page`])
+      expect(page.text).toContain('You are alice')
+      expect(await first.end()).toBe(0)
+
+      const second = await consumer.start('gateway.js', GATEWAY)
+      expect((await person.open(`${second.line}/page`)).text).toContain('You are alice')
+      expect(await second.end()).toBe(0)
+      expect(world.authorizationServer.count('POST', '/reg')).toBe(1)
+    } finally {
+      await world.close()
+    }
+  })
+
   it('has no side effects on import', async () => {
     expect(await consumer.node('import.js', IMPORT_ALONE)).toBe('[]\n')
   })
 
-  it('compiles under strict TypeScript', async () => {
-    expect(await consumer.typecheck('app.ts', TYPESCRIPT)).toBe('')
-  })
+  it.each(['NodeNext', 'Bundler'] as const)(
+    'compiles under strict TypeScript, moduleResolution %s',
+    async (resolution) => {
+      expect(await consumer.typecheck('app.ts', TYPESCRIPT, resolution)).toBe('')
+    },
+  )
 })
