@@ -15,13 +15,15 @@ export async function dynamicClient(context: OAuthContext, request: ClientReques
   const key = registrationKey(request.server.name, request.discovered.authorizationServer.issuer, redirectUri)
   const known = usable(context, request, (await context.records.registrations.get(key))?.value)
   if (known !== undefined) return known
-  return context.leases.withLease(`register ${key}`, context.timeout + 5_000, async () => {
+  const work = async (): Promise<OAuthClient> => {
     const before = await context.records.registrations.get(key)
     return (
       usable(context, request, before?.value) ??
       registerUnderLease(context, request, redirectUri, key, before)
     )
-  })
+  }
+  const outcome = JSON.stringify([request.server.url, request.scope])
+  return context.leases.withLease(`register ${key}`, context.timeout + 5_000, work, outcome)
 }
 
 /** The client that a connection or a pending flow began with, also where another has taken its place since. */

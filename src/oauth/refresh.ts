@@ -23,12 +23,13 @@ export async function refresh(
   stale: Connection,
 ): Promise<Connection | undefined> {
   const key = connectionKey(stale.user, stale.server)
-  return context.leases.withLease(`refresh ${key}`, context.timeout + 5_000, async () => {
+  const work = async (): Promise<Connection | undefined> => {
     const held = await context.records.connections.get(key)
     if (held === undefined || held.value.accessToken !== stale.accessToken) return held?.value
     if (held.value.refreshToken === undefined) return needsAuthorization(context, key, held, 'token_expired')
     return refreshUnderLease(context, server, key, held, held.value.refreshToken)
-  })
+  }
+  return context.leases.withLease(`refresh ${key}`, context.timeout + 5_000, work, stale.accessToken)
 }
 
 async function refreshUnderLease(

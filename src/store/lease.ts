@@ -9,14 +9,18 @@ export interface Leases {
    * Runs `work` while nobody else runs work of the same name. Callers of one process take turns in the
    * order of their calls, and only the first of them asks the store.
    *
+   * Those that name the same `outcome`, and come before the first of them is done, share what becomes of it,
+   * a failure too: in turns, a hundred callers would each wait out a hanging server, one behind the other.
+   *
    * Work that outlasts its lease is not stopped, and another instance may begin: choose a duration above
    * the bound of what the work does. The instances' clocks may differ by less than the time to spare.
    *
    * @param durationMs how long the lease is held at most, in milliseconds
+   * @param outcome what `work` is to bring about, where it is the same for several callers. Defaults to none: nothing is shared
    * @throws McpDcrError `store_unavailable` if another instance keeps the lease past the maximum wait, and
    * what the store and `work` throw.
    */
-  withLease<T>(name: string, durationMs: number, work: () => Promise<T>): Promise<T>
+  withLease<T>(name: string, durationMs: number, work: () => Promise<T>, outcome?: string): Promise<T>
 }
 
 export interface LeaseOptions {
@@ -39,6 +43,7 @@ export function createLeases(
   { clock, owner = `pid ${process.pid}`, wait = sleep, maxWaitMs }: LeaseOptions,
 ): Leases {
   const lastInLine = new Map<string, Promise<void>>()
+  const shared = new Map<string, Promise<unknown>>()
 
   async function hold<T>(name: string, durationMs: number, work: () => Promise<T>): Promise<T> {
     const token = await acquire(name, durationMs)
@@ -82,18 +87,28 @@ export function createLeases(
     if (held?.data.token === token) await store.delete(COLLECTION, name, held.version)
   }
 
+  function takeTurn<T>(name: string, durationMs: number, work: () => Promise<T>): Promise<T> {
+    const turn = (lastInLine.get(name) ?? Promise.resolve()).then(() => hold(name, durationMs, work))
+    const after = turn.then(
+      () => undefined,
+      () => undefined,
+    )
+    lastInLine.set(name, after)
+    void after.then(() => {
+      if (lastInLine.get(name) === after) lastInLine.delete(name)
+    })
+    return turn
+  }
+
   return {
-    withLease(name, durationMs, work) {
-      const turn = (lastInLine.get(name) ?? Promise.resolve()).then(() => hold(name, durationMs, work))
-      const after = turn.then(
-        () => undefined,
-        () => undefined,
-      )
-      lastInLine.set(name, after)
-      void after.then(() => {
-        if (lastInLine.get(name) === after) lastInLine.delete(name)
-      })
-      return turn
+    withLease<T>(name: string, durationMs: number, work: () => Promise<T>, outcome?: string): Promise<T> {
+      if (outcome === undefined) return takeTurn(name, durationMs, work)
+      const key = JSON.stringify([name, outcome])
+      const known = shared.get(key)
+      if (known !== undefined) return known as Promise<T>
+      const first = takeTurn(name, durationMs, work).finally(() => shared.delete(key))
+      shared.set(key, first)
+      return first
     },
   }
 }

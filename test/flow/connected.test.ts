@@ -1,6 +1,7 @@
 import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { gate } from '../store/support.js'
 import { createPerson, type Person } from '../support/person.js'
 import { startDcrGateway, type DcrGateway } from '../support/dcr-gateway.js'
 import { startWorld, type World } from '../support/gateway.js'
@@ -188,6 +189,29 @@ describe('a 401 on a token that was sent (SPEC 5)', () => {
 })
 
 describe('refresh failures (SPEC 38)', () => {
+  it('asks a failing authorization server once for all who wait, and tells each of them', async () => {
+    await connect()
+    now += 3_600_000
+    const before = world.authorizationServer.count('POST', '/token')
+    const allAreHere = gate()
+    gateway.requests.length = 0
+    gateway.intercept = () => {
+      if (gateway.requests.length === 20) allAreHere.open()
+      return false
+    }
+    world.authorizationServer.intercept = async (_req, res, { path }) => {
+      if (path !== '/token') return false
+      await allAreHere.opened
+      res.writeHead(503).end()
+      return true
+    }
+    const answers = await Promise.all(Array.from({ length: 20 }, () => post('alice')))
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([503]))
+    expect(world.authorizationServer.count('POST', '/token') - before).toBe(1)
+    world.authorizationServer.intercept = undefined
+    expect((await post('alice')).status).toBe(200)
+  })
+
   it('keeps the connection through a 503 and goes on afterwards', async () => {
     await connect()
     now += 3_600_000

@@ -145,6 +145,22 @@ describe('withLease', () => {
     expect(waits).toEqual([])
   })
 
+  it('shares one outcome between those who ask for it meanwhile, a failure too, and with nobody later', async () => {
+    const { a } = twoInstances()
+    const work = gate()
+    let worked = 0
+    const fail = async (): Promise<number> => {
+      await work.opened
+      throw new Error(`failure ${++worked}`)
+    }
+    const calls = [1, 2, 3].map(() => a.withLease('n', 1000, fail, 'token 1'))
+    const other = a.withLease('n', 1000, async () => ++worked, 'token 2')
+    work.open()
+    for (const call of calls) await expect(call).rejects.toThrow('failure 1')
+    expect(await other).toBe(2)
+    expect(await a.withLease('n', 1000, async () => ++worked, 'token 1')).toBe(3)
+  })
+
   it('returns what was done although the store fails at the release', async () => {
     const memory = memoryStore()
     const store: CredentialStore = { ...memory, delete: () => Promise.reject(new Error('store down')) }
