@@ -2,14 +2,18 @@ import * as openid from 'openid-client'
 import type { AuthorizationServerMetadata, OAuthClient } from '../model.js'
 import type { GuardedFetch, Reach } from '../security/guarded-fetch.js'
 
-/** Sends a request for openid-client through the guarded fetch, and makes its answer readable to it. */
+/**
+ * Sends a request for openid-client through the guarded fetch, and makes its answer readable to it.
+ * openid-client's signal is left out: its 30 seconds would cut a longer `timeout` short, which bounds the
+ * guarded fetch already.
+ */
 export function openidFetch(
   fetch: GuardedFetch,
   reach: Reach,
   normalize: (response: Response) => Promise<Response>,
 ): openid.CustomFetch {
-  return async (url, { method, headers, body, signal }) => {
-    const init: RequestInit = { method, headers: new Headers(headers), signal: signal ?? null }
+  return async (url, { method, headers, body }) => {
+    const init: RequestInit = { method, headers: new Headers(headers) }
     if (body !== undefined) init.body = body as NonNullable<RequestInit['body']>
     return normalize(await fetch(url, init, reach))
   }

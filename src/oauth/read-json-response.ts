@@ -25,7 +25,21 @@ export function scopeString(scope: unknown): string | undefined {
   return typeof scope === 'string' ? scope : undefined
 }
 
-/** A response with this JSON body. */
-export function jsonResponse(body: Record<string, unknown>, status: number): Response {
-  return Response.json(body, { status })
+/**
+ * A response with these members of a body alone: others are not used, and could be nested too deeply to be
+ * written again.
+ */
+export function jsonResponse(
+  body: Record<string, unknown>,
+  members: readonly string[],
+  status: number,
+): Response {
+  const used = members.flatMap((name) => (Object.hasOwn(body, name) ? [[name, body[name]]] : []))
+  return Response.json(Object.fromEntries(used), { status })
+}
+
+/** A body with an `error` as the error response that it means, also where it came with a 200 (GitHub). */
+export function errorResponse(body: Record<string, unknown>, status: number): Response | undefined {
+  if (typeof body['error'] !== 'string' || body['error'] === '') return undefined
+  return jsonResponse(body, ['error', 'error_description'], status < 400 ? 400 : status)
 }

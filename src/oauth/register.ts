@@ -1,8 +1,10 @@
 import * as openid from 'openid-client'
-import { McpDcrError, type ErrorCode } from '../errors.js'
+import { McpDcrError, quoteUntrusted, type ErrorCode } from '../errors.js'
 import type { AuthorizationServerMetadata, Server } from '../model.js'
 import { assertEndpointUrl, type GuardedFetch, type Reach } from '../security/guarded-fetch.js'
 import { openidFetch } from './client-configuration.js'
+import { resolveInitialAccessToken } from './initial-access-token.js'
+import { nameServer } from './name-server.js'
 import { registrationInstructions } from './registration-instructions.js'
 import { registrationRequest, type ClientDescription } from './registration-request.js'
 import {
@@ -29,14 +31,14 @@ export async function register(
   if (authorizationServer.registration_endpoint === undefined) {
     throw new McpDcrError(
       'registration_endpoint_not_found',
-      `${authorizationServer.issuer} does not offer dynamic client registration.`,
+      `${quoteUntrusted(authorizationServer.issuer)} does not offer dynamic client registration.`,
       { server: server.name, fix: registrationInstructions(server, description.redirectUri) },
     )
   }
-  assertEndpointUrl(authorizationServer.registration_endpoint, 'registration_endpoint')
   const metadata = registrationRequest(server, authorizationServer, description, scope)
-  const initialAccessToken = await resolveInitialAccessToken(server)
   try {
+    assertEndpointUrl(authorizationServer.registration_endpoint, 'registration_endpoint')
+    const initialAccessToken = await resolveInitialAccessToken(server)
     const configuration = await openid.dynamicClientRegistration(
       wellKnownUrl(authorizationServer),
       metadata as Partial<openid.ClientMetadata>,
@@ -53,7 +55,7 @@ export async function register(
       authorizationServer,
     )
   } catch (error) {
-    throw error instanceof McpDcrError ? error : registrationError(error, server, description.redirectUri)
+    throw nameServer(registrationError(error, server, description.redirectUri), server)
   }
 }
 
@@ -75,18 +77,6 @@ function answerDiscovery(
     options.method === 'GET' ? Promise.resolve(Response.json(metadata)) : send(url, options)
 }
 
-async function resolveInitialAccessToken({ name, oauth }: Server): Promise<string | undefined> {
-  if (typeof oauth.initialAccessToken !== 'function') return oauth.initialAccessToken
-  try {
-    return await oauth.initialAccessToken()
-  } catch (cause) {
-    throw new McpDcrError('registration_failed', 'The initialAccessToken function failed.', {
-      cause,
-      server: name,
-    })
-  }
-}
-
 /** RFC 7591 §3.2.2. */
 const CODES: ReadonlyMap<string | undefined, ErrorCode> = new Map([
   ['invalid_redirect_uri', 'invalid_redirect_uri'],
@@ -96,17 +86,17 @@ const CODES: ReadonlyMap<string | undefined, ErrorCode> = new Map([
 ])
 
 function registrationError(thrown: unknown, server: Server, redirectUri: string): McpDcrError {
-  const { error, description, status, cause } = unwrapError(thrown)
+  const { error, description, status = 0, transient, cause } = unwrapError(thrown)
   if (cause instanceof McpDcrError) return cause
-  const code =
-    CODES.get(error) ?? (status === undefined ? 'registration_response_invalid' : 'registration_failed')
+  const refused = status >= 400
+  const code = CODES.get(error) ?? (refused ? 'registration_failed' : 'registration_response_invalid')
   const said = [error, description].filter((text) => text !== undefined).join(': ')
-  const answered =
-    status === undefined ? 'gave an answer that cannot be used' : `answered with status ${status}`
+  const answered = refused ? `answered with status ${status}` : 'gave an answer that cannot be used'
   return new McpDcrError(code, `The registration endpoint ${answered}${said === '' ? '' : ` (${said})`}.`, {
     server: server.name,
     cause,
-    fix: FIXES[code] ?? registrationInstructions(server, redirectUri),
+    fix:
+      FIXES[code] ?? (transient ? 'Try again in a moment.' : registrationInstructions(server, redirectUri)),
   })
 }
 

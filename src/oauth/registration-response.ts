@@ -1,6 +1,6 @@
 import { McpDcrError, quoteUntrusted } from '../errors.js'
 import type { AuthorizationServerMetadata, Registration, TokenEndpointAuthMethod } from '../model.js'
-import { jsonResponse, readJsonObject, scopeString, withoutEmpty } from './read-json-response.js'
+import { errorResponse, jsonResponse, readJsonObject, withoutEmpty } from './read-json-response.js'
 import { supportedMethod } from './registration-request.js'
 
 /** What a registration answer yields. */
@@ -14,26 +14,29 @@ export type RegisteredClient = Required<Pick<Registration, 'clientId' | 'tokenEn
     | 'registrationClientUri'
   >
 
+const MEMBERS = [
+  'client_id',
+  'client_secret',
+  'client_id_issued_at',
+  'client_secret_expires_at',
+  'token_endpoint_auth_method',
+  'registration_access_token',
+  'registration_client_uri',
+]
+
 /**
  * Makes a registration answer readable to openid-client, which demands exactly 201 and a numeric
- * `client_secret_expires_at` beside any secret: servers send 200, null, "", lists, or nothing.
+ * `client_secret_expires_at` beside any secret: servers send 200, null, "", or nothing.
  */
 export async function normalizeRegistrationResponse(response: Response): Promise<Response> {
   const body = await readJsonObject(response)
   if (body === undefined) return response
-  if (typeof body['error'] === 'string')
-    return jsonResponse(body, response.status < 400 ? 400 : response.status)
+  const error = errorResponse(body, response.status)
+  if (error !== undefined) return error
   if (response.status !== 200 && response.status !== 201) return response
-  const { scope, client_secret_expires_at: expiresAt, ...client } = withoutEmpty(body)
-  const scopes = scopeString(scope)
-  return jsonResponse(
-    {
-      ...client,
-      ...(scopes !== undefined && { scope: scopes }),
-      client_secret_expires_at: Number(expiresAt) > 0 ? Number(expiresAt) : 0,
-    },
-    201,
-  )
+  const client = withoutEmpty(body)
+  const expiresAt = Number(client['client_secret_expires_at'])
+  return jsonResponse({ ...client, client_secret_expires_at: expiresAt > 0 ? expiresAt : 0 }, MEMBERS, 201)
 }
 
 /**

@@ -1,5 +1,12 @@
 import { McpDcrError } from '../errors.js'
-import { jsonResponse, readJsonObject, scopeString, withoutEmpty } from './read-json-response.js'
+import { isBearerToken } from './bearer-token.js'
+import {
+  errorResponse,
+  jsonResponse,
+  readJsonObject,
+  scopeString,
+  withoutEmpty,
+} from './read-json-response.js'
 
 /** What a token request yields. */
 export interface Tokens {
@@ -19,10 +26,10 @@ export interface Tokens {
 export async function normalizeTokenResponse(response: Response): Promise<Response> {
   const body = await readJsonObject(response)
   if (body === undefined) return response
-  if (typeof body['error'] === 'string')
-    return jsonResponse(body, response.status < 400 ? 400 : response.status)
+  const error = errorResponse(body, response.status)
+  if (error !== undefined) return error
   if (response.status !== 200 && response.status !== 201) return response
-  const { id_token: _, scope, expires_in: expiresIn, ...tokens } = withoutEmpty(body)
+  const { scope, expires_in: expiresIn, ...tokens } = withoutEmpty(body)
   const scopes = scopeString(scope)
   const seconds = Number(expiresIn)
   return jsonResponse(
@@ -32,12 +39,10 @@ export async function normalizeTokenResponse(response: Response): Promise<Respon
       ...(scopes !== undefined && { scope: scopes }),
       ...(seconds > 0 && { expires_in: seconds }),
     },
+    ['access_token', 'token_type', 'expires_in', 'refresh_token', 'scope'],
     200,
   )
 }
-
-/** What can follow `Bearer ` in a header: visible ASCII, wider than RFC 6750 §2.1 since servers are. */
-const B64TOKEN = /^[\x21-\x7e]+$/
 
 /**
  * The members that are used of openid-client's token answer.
@@ -48,7 +53,7 @@ export function readTokens(
   answer: { access_token: string; refresh_token?: string; expires_in?: number; scope?: string },
   now: number,
 ): Tokens {
-  if (!B64TOKEN.test(answer.access_token)) {
+  if (!isBearerToken(answer.access_token)) {
     throw new McpDcrError(
       'token_response_invalid',
       'The access token has characters that no header can carry.',

@@ -1,9 +1,18 @@
 import type { ServerResponse } from 'node:http'
 import { expect, onTestFinished } from 'vitest'
 import type { McpDcrError } from '../../src/errors.js'
-import type { Challenge, Connection, Discovered, PendingFlow, Registration, Server } from '../../src/model.js'
+import type {
+  Challenge,
+  Connection,
+  Discovered,
+  OAuthClient,
+  PendingFlow,
+  Registration,
+  Server,
+} from '../../src/model.js'
 import type { OAuthContext } from '../../src/oauth/context.js'
 import { createDiscover } from '../../src/oauth/discover.js'
+import { ensureClient } from '../../src/oauth/ensure-client.js'
 import type { OAuthConfig } from '../../src/options.js'
 import { resolveServers } from '../../src/resolve-servers.js'
 import { createGuardedFetch, reachOf } from '../../src/security/guarded-fetch.js'
@@ -175,6 +184,47 @@ export async function expectFailure(
   expect(error.server, 'the server concerned').toBe('notes')
   for (const secret of hides) expect(allOf(error)).not.toContain(secret)
   return error
+}
+
+/** What discovery would have found, at this issuer. */
+export function discoveredAt(issuer: string, changes: Record<string, unknown> = {}): Discovered {
+  return {
+    resource: `${issuer}/mcp`,
+    authorizationServer: metadataOf(issuer, changes) as unknown as Discovered['authorizationServer'],
+  }
+}
+
+/** Asks for a client of the MCP server `<issuer>/mcp` at this issuer. */
+export function ensureClientAt(
+  context: OAuthContext,
+  issuer: string,
+  { oauthConfig = {}, metadata = {}, scope, baseUrl = BASE_URL }: EnsureOptions = {},
+): Promise<OAuthClient> {
+  const server = declare(`${issuer}/mcp`, oauthConfig)
+  return ensureClient(context, { server, discovered: discoveredAt(issuer, metadata), scope, baseUrl })
+}
+
+export interface EnsureOptions {
+  oauthConfig?: OAuthConfig
+  /** Changes to the authorization server's metadata. */
+  metadata?: Record<string, unknown>
+  scope?: string | undefined
+  baseUrl?: string
+}
+
+export interface Registry extends FakeServer {
+  readonly context: TestContext
+  ensure(options?: EnsureOptions): ReturnType<typeof ensureClientAt>
+}
+
+/** An authorization server of which only the registration endpoint works, and a gateway. */
+export async function startRegistry(reply: Reply, timeout?: number): Promise<Registry> {
+  const fake = await startFake({ '/register': reply })
+  const context = createOAuthContext(timeout === undefined ? {} : { timeout })
+  return Object.assign(fake, {
+    context,
+    ensure: (options?: EnsureOptions) => ensureClientAt(context, fake.url, options),
+  })
 }
 
 /** Every registration that is held. */
