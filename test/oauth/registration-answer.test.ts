@@ -1,0 +1,196 @@
+import { describe, expect, it } from 'vitest'
+import {
+  CALLBACK,
+  expectFailure,
+  json,
+  registrationsOf,
+  startRegistry,
+  status,
+  text,
+  type EnsureOptions,
+  type Reply,
+} from './support.js'
+
+const basic = { client_id: 'c1', client_secret: 's1', token_endpoint_auth_method: 'client_secret_basic' }
+const asBasic = { clientId: 'c1', clientSecret: 's1', tokenEndpointAuthMethod: 'client_secret_basic' }
+const asNone = { clientId: 'c1', tokenEndpointAuthMethod: 'none' }
+const supports = (...methods: string[]): EnsureOptions => ({
+  metadata: { token_endpoint_auth_methods_supported: methods },
+})
+
+describe('a registration answer (RFC 7591 §3.2.1; FIELD-NOTES 13, 14)', () => {
+  it.each<[string, unknown, object, EnsureOptions?]>([
+    [
+      'as it should be',
+      { ...basic, client_secret_expires_at: 0, client_id_issued_at: 9 },
+      { ...asBasic, clientIdIssuedAt: 9 },
+    ],
+    [
+      'nulls',
+      {
+        ...basic,
+        client_secret_expires_at: null,
+        client_id_issued_at: null,
+        client_uri: null,
+        logo_uri: null,
+        scope: null,
+        jwks: null,
+      },
+      asBasic,
+    ],
+    [
+      'nulls, a public client',
+      { client_id: 'c1', client_secret: null, token_endpoint_auth_method: null },
+      asNone,
+    ],
+    [
+      'empty strings',
+      {
+        ...basic,
+        client_uri: '',
+        logo_uri: '',
+        policy_uri: '',
+        scope: '',
+        registration_client_uri: '',
+        registration_access_token: '',
+      },
+      asBasic,
+    ],
+    [
+      'empty strings, a public client',
+      { client_id: 'c1', client_secret: '', token_endpoint_auth_method: 'none' },
+      asNone,
+    ],
+    ['no client_secret_expires_at', basic, { ...asBasic, clientSecretExpiresAt: 0 }],
+    [
+      'client_secret_expires_at as a string',
+      { ...basic, client_secret_expires_at: '2000000000' },
+      { ...asBasic, clientSecretExpiresAt: 2_000_000_000 },
+    ],
+    [
+      'client_secret_expires_at as nonsense',
+      { ...basic, client_secret_expires_at: 'never' },
+      { ...asBasic, clientSecretExpiresAt: 0 },
+    ],
+    [
+      'client_secret_expires_at below 0',
+      { ...basic, client_secret_expires_at: -1 },
+      { ...asBasic, clientSecretExpiresAt: 0 },
+    ],
+    ['scope as a list', { ...basic, scope: ['read', 'write'] }, asBasic],
+    [
+      'other members of wrong types',
+      { ...basic, redirect_uris: 'x', grant_types: null, contacts: 7, jwks: [] },
+      asBasic,
+    ],
+    ['none asked for, a confidential client returned (Supabase)', basic, asBasic, supports('none')],
+    [
+      'none asked for and returned, but with a secret',
+      { ...basic, token_endpoint_auth_method: 'none' },
+      { ...asNone, clientSecret: 's1' },
+    ],
+    [
+      'a secret asked for, a public client returned',
+      { client_id: 'c1', token_endpoint_auth_method: 'none' },
+      asNone,
+      supports('client_secret_post'),
+    ],
+    ['no method, no secret', { client_id: 'c1' }, asNone],
+    ['no method, but a secret', { client_id: 'c1', client_secret: 's1' }, asBasic],
+    [
+      'no method, but a secret, where only post is supported',
+      { client_id: 'c1', client_secret: 's1' },
+      { ...asBasic, tokenEndpointAuthMethod: 'client_secret_post' },
+      supports('none', 'client_secret_post'),
+    ],
+    [
+      'no method, but a secret, where post was asked for',
+      { client_id: 'c1', client_secret: 's1' },
+      { ...asBasic, tokenEndpointAuthMethod: 'client_secret_post' },
+      { oauthConfig: { tokenEndpointAuthMethod: 'client_secret_post' } },
+    ],
+    ['a __proto__ key', JSON.parse('{"__proto__":{"client_secret":"s2"},"client_id":"c1"}'), asNone],
+  ])('with %s is used', async (_name, answer, stored, options) => {
+    for (const code of [201, 200]) {
+      const registry = await startRegistry(json(answer, code))
+      const client = await registry.ensure(options)
+      expect(client).toMatchObject({ source: 'dynamic', clientId: 'c1' })
+      const [registration, ...others] = await registrationsOf(registry.context)
+      expect(registration).toMatchObject({
+        status: 'registered',
+        server: 'notes',
+        serverUrl: `${registry.url}/mcp`,
+        issuer: registry.url,
+        redirectUri: CALLBACK,
+        ...stored,
+      })
+      expect('clientSecret' in (registration ?? {})).toBe('clientSecret' in stored)
+      expect([others, registry.asked()]).toEqual([[], ['POST /register']])
+    }
+  })
+
+  it('that is not labelled as JSON, or nested deeply, is used as well', async () => {
+    const registry = await startRegistry(text(JSON.stringify(basic), 'text/plain', 201))
+    expect(await registry.ensure()).toMatchObject(asBasic)
+    const deep = `{"x":${'['.repeat(50_000)}${']'.repeat(50_000)},${JSON.stringify(basic).slice(1)}`
+    const nested = await startRegistry(text(deep, 'application/json', 201))
+    expect(await nested.ensure()).toMatchObject(asBasic)
+  })
+
+  it.each<[string, Reply]>([
+    ['no client_id', json({ client_secret: 'hush-secret', token_endpoint_auth_method: 'none' }, 201)],
+    ['a client_id that is no string', json({ client_id: 7, client_secret: 'hush-secret' }, 201)],
+    ['an empty client_id', json({ client_id: '', client_secret: 'hush-secret' }, 201)],
+    ['a client_secret that is no string', json({ client_id: 'c1', client_secret: ['hush-secret'] }, 201)],
+    [
+      'a method that needs a secret, without one',
+      json({ client_id: 'c1', token_endpoint_auth_method: 'client_secret_basic' }, 201),
+    ],
+    [
+      'an unknown method',
+      json({ ...basic, client_secret: 'hush-secret', token_endpoint_auth_method: 'private_key_jwt' }, 201),
+    ],
+    [
+      'a method of a wrong type',
+      json({ ...basic, client_secret: 'hush-secret', token_endpoint_auth_method: ['none'] }, 201),
+    ],
+    ['a JSON array', json([basic], 201)],
+    ['null', json(null, 201)],
+    ['broken JSON', text('{"client_id":"hush-secret', 'application/json', 201)],
+    ['HTML', text('<p>hush-secret</p>', 'text/html', 200)],
+    ['an empty body', text('', 'application/json', 201)],
+    ['no content', status(204)],
+  ])('with %s cannot be used; nothing is stored', async (_name, reply) => {
+    const registry = await startRegistry(reply)
+    const error = await expectFailure(registry.ensure(), 'registration_response_invalid', /./, [
+      'hush-secret',
+    ])
+    expect(error.fix).toMatch(/oauthConfig\.(clientId|tokenEndpointAuthMethod)/)
+    expect(await registrationsOf(registry.context)).toEqual([])
+  })
+
+  it.each([
+    ['on the issuer’s origin', (url: string) => `${url}/register/c1?x=1`, true],
+    ['on another origin', () => 'https://evil.example/register/c1', false],
+    ['on another port', () => 'http://localhost:1/register/c1', false],
+    ['relative', () => '/register/c1', false],
+    ['a script', () => 'javascript:alert(1)', false],
+    ['a list', (url: string) => [`${url}/register/c1`], false],
+    ['missing', () => undefined, false],
+  ])('whose registration_client_uri is %s', async (_name, uriAt, kept) => {
+    const registry = await startRegistry(status(500))
+    const uri = uriAt(registry.url)
+    registry.replies['/register'] = json(
+      { client_id: 'c1', registration_access_token: 'rat', registration_client_uri: uri },
+      201,
+    )
+    await registry.ensure()
+    const [registration] = await registrationsOf(registry.context)
+    const { registrationAccessToken, registrationClientUri } = registration ?? {}
+    expect([registrationAccessToken, registrationClientUri]).toEqual(
+      kept ? ['rat', uri] : [undefined, undefined],
+    )
+    // No token is sent anywhere at this point.
+    expect(registry.asked()).toEqual(['POST /register'])
+  })
+})
