@@ -94,12 +94,29 @@ async function registerUnderLease(
   } catch (error) {
     // An answer that refuses leaves no client behind; without an answer there may be one, so the marker stays.
     const answered = !(error instanceof McpDcrError && NO_ANSWER.has(error.code))
-    if (answered) await registrations.delete(key, version).catch(() => undefined)
+    if (answered) await removeMarker(context, key, version, before?.value).catch(() => undefined)
     throw error
   }
 }
 
-const NO_ANSWER = new Set(['request_failed', 'request_timeout', 'store_write_failed', 'store_unavailable'])
+const NO_ANSWER = new Set([
+  'request_failed',
+  'request_timeout',
+  'response_too_large',
+  'store_write_failed',
+  'store_unavailable',
+])
+
+/** What was registered before is still good for what it was registered for. */
+async function removeMarker(
+  { records: { registrations } }: OAuthContext,
+  key: string,
+  version: string | undefined,
+  before: Registration | undefined,
+): Promise<void> {
+  if (before?.status === 'registered') await registrations.save(key, version, before)
+  else await registrations.delete(key, version)
+}
 
 /** A replaced client still refreshes what was issued under it. */
 async function keepFormer(

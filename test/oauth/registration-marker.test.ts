@@ -1,0 +1,193 @@
+import { describe, expect, it } from 'vitest'
+import { ensureClient, recallClient } from '../../src/oauth/ensure-client.js'
+import type { CredentialStore } from '../../src/store/contract.js'
+import { memoryStore } from '../../src/store/memory.js'
+import { startWorld } from '../support/gateway.js'
+import {
+  BASE_URL,
+  CALLBACK,
+  createOAuthContext,
+  declare,
+  discoveredAt,
+  ensureClientAt,
+  expectFailure,
+  gate,
+  HANG_UP,
+  json,
+  registrationsOf,
+  SILENCE,
+  startRegistry,
+  status,
+  TOO_LARGE,
+  type Registry,
+} from './support.js'
+
+/** Issues c1, c2, …. */
+function issuing(): Parameters<typeof startRegistry>[0] {
+  let issued = 0
+  return (res, request) =>
+    json({ client_id: `c${++issued}`, token_endpoint_auth_method: 'none' }, 201)(res, request)
+}
+
+const cutOff = ({ context }: Registry): unknown[] =>
+  context.log.filter(({ level, message }) => level === 'warn' && message.includes('cut off'))
+
+const statuses = async ({ context }: Registry): Promise<unknown[]> =>
+  (await registrationsOf(context)).map((it) => [it.status, it.clientId])
+
+describe('the marker of a registration under way', () => {
+  it('is stored before the request is made, and replaced by what it yields', async () => {
+    const [arrived, answer] = [gate(), gate()]
+    const registry = await startRegistry((res, request) => {
+      arrived.open()
+      void answer.opened.then(() => issuing()(res, request))
+    })
+    const client = registry.ensure({ scope: 'read' })
+    await arrived.opened
+    const marker = {
+      server: 'notes',
+      serverUrl: `${registry.url}/mcp`,
+      issuer: registry.url,
+      redirectUri: CALLBACK,
+      scope: 'read',
+      createdAt: registry.context.clock(),
+    }
+    expect(await registrationsOf(registry.context)).toEqual([{ ...marker, status: 'registering' }])
+    answer.open()
+    await client
+    expect(await registrationsOf(registry.context)).toEqual([
+      { ...marker, status: 'registered', clientId: 'c1', tokenEndpointAuthMethod: 'none' },
+    ])
+    expect(cutOff(registry)).toEqual([])
+  })
+
+  it.each([
+    ['the connection broke off', HANG_UP, 10_000],
+    ['nothing came', SILENCE, 100],
+    ['too much came', TOO_LARGE, 10_000],
+  ])('stays where %s; the next call says so and registers again', async (_name, reply, timeout) => {
+    const registry = await startRegistry(reply, timeout)
+    await expect(registry.ensure()).rejects.toMatchObject({ name: 'McpDcrError' })
+    expect(await statuses(registry)).toEqual([['registering', undefined]])
+    expect(cutOff(registry)).toEqual([])
+    registry.replies['/register'] = issuing()
+    expect(await registry.ensure()).toMatchObject({ clientId: 'c1' })
+    expect(cutOff(registry)).toMatchObject([{ details: { server: 'notes' } }])
+    expect(await statuses(registry)).toEqual([['registered', 'c1']])
+    await registry.ensure()
+    expect([registry.count('POST', '/register'), cutOff(registry).length]).toEqual([2, 1])
+  })
+
+  it('goes with a refusal; the next call registers without a word', async () => {
+    const registry = await startRegistry(json({ error: 'invalid_redirect_uri' }, 400))
+    await expectFailure(registry.ensure(), 'invalid_redirect_uri')
+    expect(await statuses(registry)).toEqual([])
+    registry.replies['/register'] = issuing()
+    expect(await registry.ensure()).toMatchObject({ clientId: 'c1' })
+    expect(cutOff(registry)).toEqual([])
+  })
+
+  it('that cannot be stored stops the registration', async () => {
+    const store: CredentialStore = { ...memoryStore(), compareAndSet: async () => false }
+    const registry = await startRegistry(issuing())
+    const context = createOAuthContext({ store })
+    await expectFailure(ensureClientAt(context, registry.url), 'store_write_failed')
+    expect(registry.asked()).toEqual([])
+  })
+})
+
+describe('one registration (SPEC 20)', () => {
+  it('serves 50 at the same time, and all that come later', async () => {
+    const registry = await startRegistry(issuing())
+    const clients = await Promise.all(Array.from({ length: 50 }, () => registry.ensure({ scope: 'read' })))
+    clients.push(await registry.ensure({ scope: 'read' }), await registry.ensure())
+    expect(new Set(clients.map(({ clientId }) => clientId))).toEqual(new Set(['c1']))
+    expect(registry.asked()).toEqual(['POST /register'])
+  })
+
+  it('is made anew for another issuer, redirect URI and server', async () => {
+    const [one, two] = await Promise.all([startRegistry(issuing()), startRegistry(issuing())])
+    const { context } = one
+    for (const baseUrl of [BASE_URL, 'http://localhost:4000']) {
+      for (const issuer of [one.url, two.url]) {
+        for (const name of ['notes', 'tasks']) {
+          const server = declare(`${one.url}/mcp`, {}, name)
+          await ensureClient(context, { server, discovered: discoveredAt(issuer), scope: undefined, baseUrl })
+        }
+      }
+    }
+    expect([one.asked().length, two.asked().length]).toEqual([4, 4])
+    expect(await registrationsOf(context)).toHaveLength(8)
+  })
+
+  it('is not used for another URL under the same name', async () => {
+    const registry = await startRegistry(issuing())
+    await registry.ensure()
+    const server = declare(`${registry.url}/moved`)
+    const request = { server, discovered: discoveredAt(registry.url), scope: undefined, baseUrl: BASE_URL }
+    expect(await ensureClient(registry.context, request)).toMatchObject({ clientId: 'c2' })
+  })
+
+  it('is renewed when its secret has expired, and not a moment before', async () => {
+    const registry = await startRegistry(status(500))
+    const expiresAt = registry.context.clock() / 1000 + 60
+    const answer = { client_secret: 's', client_secret_expires_at: expiresAt }
+    registry.replies['/register'] = json({ client_id: 'c1', ...answer }, 201)
+    await registry.ensure()
+    registry.context.pass(59_999)
+    registry.replies['/register'] = json({ client_id: 'c2', ...answer, client_secret_expires_at: 0 }, 201)
+    expect(await registry.ensure()).toMatchObject({ clientId: 'c1' })
+    registry.context.pass(1)
+    expect(await registry.ensure()).toMatchObject({ clientId: 'c2' })
+    registry.context.pass(10 ** 12)
+    expect(await registry.ensure()).toMatchObject({ clientId: 'c2' })
+  })
+
+  it('that asks for more scope replaces the former, which is still known to what was issued under it', async () => {
+    const registry = await startRegistry(issuing())
+    await registry.ensure({ scope: 'read' })
+    expect(await registry.ensure({ scope: 'write' })).toMatchObject({ clientId: 'c2' })
+    expect(JSON.parse(registry.requests[1]?.body ?? '').scope).toBe('write read')
+    expect(await registry.ensure({ scope: 'read' })).toMatchObject({ clientId: 'c2' })
+    const { authorizationServer } = discoveredAt(registry.url)
+    const reference = { clientSource: 'dynamic', redirectUri: CALLBACK, authorizationServer } as const
+    const server = declare(`${registry.url}/mcp`)
+    for (const clientId of ['c1', 'c2'])
+      expect(await recallClient(registry.context, server, { ...reference, clientId })).toMatchObject({
+        clientId,
+      })
+    await expectFailure(
+      recallClient(registry.context, server, { ...reference, clientId: 'c3' }),
+      'client_invalid',
+    )
+  })
+
+  it('that asks for more scope and is refused leaves the former in its place', async () => {
+    const registry = await startRegistry(issuing())
+    await registry.ensure({ scope: 'read' })
+    registry.replies['/register'] = json({ error: 'invalid_client_metadata' }, 400)
+    await expectFailure(registry.ensure({ scope: 'read admin' }), 'invalid_client_metadata')
+    expect(await registry.ensure({ scope: 'read' })).toMatchObject({ clientId: 'c1' })
+    expect(registry.count('POST', '/register')).toBe(2)
+  })
+})
+
+describe('registration at oidc-provider', () => {
+  it('makes one client for 20 first authorizations at the same time', async () => {
+    const world = await startWorld()
+    try {
+      const context = createOAuthContext()
+      const server = declare(world.mcpServer.url)
+      const clients = await Promise.all(
+        Array.from({ length: 20 }, async () => {
+          const discovered = await context.discover(server, undefined)
+          return ensureClient(context, { server, discovered, scope: 'mcp:read', baseUrl: BASE_URL })
+        }),
+      )
+      expect(new Set(clients.map(({ clientId }) => clientId)).size).toBe(1)
+      expect(world.authorizationServer.registrations()).toBe(1)
+    } finally {
+      await world.close()
+    }
+  })
+})
