@@ -36,24 +36,8 @@ const INFO = { name: 'interop', version: '1.0.0' }
 const connectV1: Connect = async (url, { headers, ...options }) => {
   const transport = new TransportV1(new URL(url), { ...options, requestInit: { headers: headers ?? {} } })
   const client = new ClientV1(INFO)
-  // Its types were not made for exactOptionalPropertyTypes.
   await client.connect(transport)
-  return {
-    protocolVersion: transport.protocolVersion,
-    sessionId: transport.sessionId,
-    listTools: async () => (await client.listTools()).tools.map(({ name }) => name),
-    async callTool(name, args = {}) {
-      const progress: number[] = []
-      const { content } = await client.callTool({ name, arguments: args }, undefined, {
-        onprogress: (it) => progress.push(it.progress),
-      })
-      return { text: textOf(content), progress }
-    },
-    async close() {
-      await transport.terminateSession()
-      await client.close()
-    },
-  }
+  return adapt(client, transport, (params, onprogress) => client.callTool(params, undefined, { onprogress }))
 }
 
 const connectV2 =
@@ -62,24 +46,30 @@ const connectV2 =
     const transport = new TransportV2(new URL(url), { ...options, requestInit: { headers: headers ?? {} } })
     const client = new ClientV2(INFO, clientOptions)
     await client.connect(transport)
-    return {
-      protocolVersion: transport.protocolVersion,
-      sessionId: transport.sessionId,
-      listTools: async () => (await client.listTools()).tools.map(({ name }) => name),
-      async callTool(name, args = {}) {
-        const progress: number[] = []
-        const { content } = await client.callTool(
-          { name, arguments: args },
-          { onprogress: (it) => progress.push(it.progress) },
-        )
-        return { text: textOf(content), progress }
-      },
-      async close() {
-        await transport.terminateSession()
-        await client.close()
-      },
-    }
+    return adapt(client, transport, (params, onprogress) => client.callTool(params, { onprogress }))
   }
+
+type CallTool = (
+  params: { name: string; arguments: Record<string, unknown> },
+  onprogress: (it: { progress: number }) => void,
+) => Promise<{ content?: unknown }>
+
+function adapt(client: ClientV1 | ClientV2, transport: TransportV1 | TransportV2, call: CallTool): SdkClient {
+  return {
+    protocolVersion: transport.protocolVersion,
+    sessionId: transport.sessionId,
+    listTools: async () => (await client.listTools()).tools.map(({ name }) => name),
+    async callTool(name, args = {}) {
+      const progress: number[] = []
+      const { content } = await call({ name, arguments: args }, (it) => progress.push(it.progress))
+      return { text: textOf(content), progress }
+    },
+    async close() {
+      await transport.terminateSession()
+      await client.close()
+    },
+  }
+}
 
 function textOf(content: unknown): string {
   return (content as { text: string }[]).map(({ text }) => text).join('\n')
