@@ -52,7 +52,7 @@ const connectV2 =
 type CallTool = (
   params: { name: string; arguments: Record<string, unknown> },
   onprogress: (it: { progress: number }) => void,
-) => Promise<{ content?: unknown }>
+) => Promise<Record<string, unknown>>
 
 function adapt(client: ClientV1 | ClientV2, transport: TransportV1 | TransportV2, call: CallTool): SdkClient {
   return {
