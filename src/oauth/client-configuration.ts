@@ -43,10 +43,25 @@ export function clientConfiguration(
 function clientAuthentication({ tokenEndpointAuthMethod, clientSecret }: OAuthClient): openid.ClientAuth {
   switch (tokenEndpointAuthMethod) {
     case 'client_secret_basic':
-      return openid.ClientSecretBasic(clientSecret)
+      return clientSecretBasic(clientSecret ?? '')
     case 'client_secret_post':
       return openid.ClientSecretPost(clientSecret)
     case 'none':
       return openid.None()
   }
+}
+
+/**
+ * RFC 6749 §2.3.1, form-encoded as the URL Standard does it: `-`, `.` and `_` stay as they are. openid-client
+ * encodes these too, and the many servers that never decode would then see another client id.
+ */
+function clientSecretBasic(clientSecret: string): openid.ClientAuth {
+  return (_server, client, _body, headers) => {
+    const credentials = [client.client_id, clientSecret].map(formEncode).join(':')
+    headers.set('authorization', `Basic ${btoa(credentials)}`)
+  }
+}
+
+function formEncode(text: string): string {
+  return new URLSearchParams([['', text]]).toString().slice(1)
 }

@@ -7,7 +7,8 @@ import { clientConfiguration, openidFetch } from './client-configuration.js'
 import type { OAuthContext } from './context.js'
 import { forgetClient } from './dynamic-client.js'
 import { recallClient } from './ensure-client.js'
-import { normalizeTokenResponse, readTokens, type Tokens } from './token-response.js'
+import { nameServer } from './name-server.js'
+import { normalizeTokenResponse, readTokens, UNUSABLE_TOKENS, type Tokens } from './token-response.js'
 import { unwrapError } from './unwrap-error.js'
 
 /**
@@ -26,6 +27,7 @@ export async function finishAuthorization(
 ): Promise<Connection> {
   assertIssuerParameter(flow, parameters)
   assertNoError(flow, parameters)
+  assertCode(flow, parameters)
   const tokens = await exchangeCode(context, server, flow, parameters)
   const connection = toConnection(flow, tokens, context.clock())
   await save(context, connection)
@@ -77,6 +79,16 @@ function assertNoError({ server }: PendingFlow, parameters: URLSearchParams): vo
   )
 }
 
+/** RFC 6749 §4.1.2, and §3.1: no parameter more than once. */
+function assertCode({ server }: PendingFlow, parameters: URLSearchParams): void {
+  const codes = parameters.getAll('code')
+  if (codes.length === 1 && codes[0] !== '') return
+  throw new McpDcrError('authorization_failed', 'The sign-in came back without a code.', {
+    server,
+    fix: 'Sign in again.',
+  })
+}
+
 async function exchangeCode(
   context: OAuthContext,
   server: Server,
@@ -97,9 +109,9 @@ async function exchangeCode(
     )
     return readTokens(answer, context.clock())
   } catch (thrown) {
-    if (thrown instanceof McpDcrError) throw thrown
+    if (thrown instanceof McpDcrError) throw nameServer(thrown, server)
     const failure = unwrapError(thrown)
-    if (failure.error === 'invalid_client') {
+    if (failure.error === 'invalid_client' && !failure.transient) {
       await forgetClient(context, server, flow)
       throw new McpDcrError(
         'client_invalid',
@@ -119,20 +131,20 @@ async function exchangeCode(
 }
 
 function tokenError(
-  { error, description, status, cause }: ReturnType<typeof unwrapError>,
+  { error, description, status = 0, cause }: ReturnType<typeof unwrapError>,
   server: Server,
 ): McpDcrError {
   const said = [error, description].filter((text) => text !== undefined).join(': ')
-  const answered = error !== undefined || status !== undefined || cause instanceof McpDcrError
-  return new McpDcrError(
-    answered ? 'token_request_failed' : 'token_response_invalid',
-    said !== ''
-      ? `The token endpoint refused (${said}).`
-      : cause instanceof McpDcrError
-        ? cause.message
-        : 'The token endpoint’s answer cannot be used.',
-    { server: server.name, cause, fix: 'Sign in again.' },
-  )
+  const details = { server: server.name, cause, fix: 'Sign in again.' }
+  if (cause instanceof McpDcrError) return new McpDcrError('token_request_failed', cause.message, details)
+  if (status < 400) {
+    return new McpDcrError('token_response_invalid', 'The token endpoint’s answer cannot be used.', {
+      ...details,
+      fix: UNUSABLE_TOKENS,
+    })
+  }
+  const message = `The token endpoint answered with status ${status}${said === '' ? '' : ` (${said})`}.`
+  return new McpDcrError('token_request_failed', message, details)
 }
 
 function toConnection(flow: PendingFlow, tokens: Tokens, now: number): Connection {

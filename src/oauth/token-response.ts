@@ -18,6 +18,10 @@ export interface Tokens {
   readonly scope: string | undefined
 }
 
+/** What to do about an answer that has no token that can be sent. */
+export const UNUSABLE_TOKENS =
+  'Check oauthConfig.tokenUrl of this server, where it is set; otherwise it is a fault of the provider.'
+
 /**
  * Makes a token answer readable to openid-client: a 200 with an `error` (GitHub) becomes a 400, form-encoded
  * bodies become JSON, empty members and a needless `id_token` vanish, a challenge beside an error body no
@@ -37,7 +41,7 @@ export async function normalizeTokenResponse(response: Response): Promise<Respon
       token_type: 'bearer',
       ...tokens,
       ...(scopes !== undefined && { scope: scopes }),
-      ...(seconds > 0 && { expires_in: seconds }),
+      ...(seconds > 0 && Number.isFinite(seconds) && { expires_in: seconds }),
     },
     ['access_token', 'token_type', 'expires_in', 'refresh_token', 'scope'],
     200,
@@ -57,6 +61,7 @@ export function readTokens(
     throw new McpDcrError(
       'token_response_invalid',
       'The access token has characters that no header can carry.',
+      { fix: UNUSABLE_TOKENS },
     )
   }
   return {

@@ -14,7 +14,7 @@ export interface OAuthFailure {
   readonly description: string | undefined
   /** The HTTP status, where there was an answer. */
   readonly status: number | undefined
-  /** Whether trying again later may help: no answer, or an answer of 429 or 5xx. */
+  /** Whether trying again later may help: no answer, or an answer of 408, 429 or 5xx. */
   readonly transient: boolean
   /** The cause, without the response: that may hold tokens, and causes end up in logs. */
   readonly cause: Error
@@ -49,7 +49,8 @@ function failure(
     error: code === undefined ? undefined : quoteUntrusted(code),
     description: description === undefined ? undefined : quoteUntrusted(description),
     status,
-    transient: network !== undefined || (status !== undefined && (status >= 500 || status === 429)),
+    transient:
+      network !== undefined || (status !== undefined && (status >= 500 || status === 429 || status === 408)),
     cause: network ?? withoutResponse(error),
   }
 }
