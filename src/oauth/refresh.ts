@@ -72,6 +72,8 @@ async function refreshUnderLease(
 /** RFC 6749 §5.2. These alone say that the grant or the client is gone for good. */
 const FINAL = new Set([
   'invalid_grant',
+  // GitHub's word for it.
+  'bad_refresh_token',
   'invalid_client',
   'unauthorized_client',
   'unsupported_grant_type',
@@ -88,8 +90,8 @@ async function onFailure(
   if (thrown instanceof McpDcrError && thrown.code === 'client_invalid') {
     return needsAuthorization(context, key, held, 'client_invalid')
   }
-  const { error, cause } = unwrapError(thrown)
-  if (error !== undefined && FINAL.has(error)) {
+  const { error, status, transient, cause } = unwrapError(thrown)
+  if (error !== undefined && !transient && FINAL.has(error)) {
     if (error === 'invalid_client') await forgetClient(context, server, held.value)
     context.logger.warn('refresh refused', { server: server.name, error })
     return needsAuthorization(
@@ -99,11 +101,12 @@ async function onFailure(
       error === 'invalid_client' ? 'client_invalid' : 'refresh_refused',
     )
   }
-  throw new McpDcrError('refresh_failed', 'The authorization server could not refresh the connection.', {
-    server: server.name,
-    cause,
-    fix: 'Try again in a moment; the connection is kept.',
-  })
+  const answered = status === undefined ? '' : ` (status ${status}${error === undefined ? '' : `, ${error}`})`
+  throw new McpDcrError(
+    'refresh_failed',
+    `The authorization server could not refresh the connection${answered}.`,
+    { server: server.name, cause, fix: 'Try again in a moment; the connection is kept.' },
+  )
 }
 
 /**

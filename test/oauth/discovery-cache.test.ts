@@ -82,7 +82,7 @@ describe('the discovery cache', () => {
     const server = declare(fake.url)
     fake.replies[ASM] = status(503)
     const waiting = [context.discover(server, undefined), context.discover(server, undefined)]
-    for (const promise of waiting) await expectFailure(promise, 'request_failed')
+    await Promise.all(waiting.map((promise) => expectFailure(promise, 'request_failed')))
     expect(discoveries()).toBe(1)
     fake.replies[ASM] = json(metadataOf(fake.url))
     expect((await context.discover(server, undefined)).authorizationServer.issuer).toBe(fake.url)

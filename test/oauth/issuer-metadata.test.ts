@@ -149,7 +149,14 @@ describe('several authorization servers (SPEC 8)', () => {
     ['is not there', status(404)],
     ['is down', status(503)],
     ['is another', json(metadataOf('https://as.example'))],
-    ['has no PKCE', (res, request) => json({ ...metadataOf(`http://${request.headers.host}`), code_challenge_methods_supported: [] })(res, request)], // prettier-ignore
+    [
+      'has no PKCE',
+      (res, request) =>
+        json({ ...metadataOf(`http://${request.headers.host}`), code_challenge_methods_supported: [] })(
+          res,
+          request,
+        ),
+    ],
     ['breaks off', HANG_UP],
   ])('one that %s: the next is taken', async (_name, reply) => {
     const broken = await startFake({ [ASM]: reply })

@@ -105,6 +105,15 @@ describe('one registration (SPEC 20)', () => {
     expect(registry.asked()).toEqual(['POST /register'])
   })
 
+  it('is tried once for 20 at the same time, also where it is refused', async () => {
+    const registry = await startRegistry(json({ error: 'invalid_redirect_uri' }, 400))
+    const waiting = Array.from({ length: 20 }, () => registry.ensure({ scope: 'read' }))
+    await Promise.all(waiting.map((promise) => expectFailure(promise, 'invalid_redirect_uri')))
+    expect(registry.asked()).toEqual(['POST /register'])
+    registry.replies['/register'] = issuing()
+    expect(await registry.ensure({ scope: 'read' })).toMatchObject({ clientId: 'c1' })
+  })
+
   it('is made anew for another issuer, redirect URI and server', async () => {
     const [one, two] = await Promise.all([startRegistry(issuing()), startRegistry(issuing())])
     const { context } = one
