@@ -15,7 +15,7 @@ const MAY_IMPORT = {
   store: ['security/'],
   oauth: ['store/', 'security/'],
   pages: [],
-  gateway: ['options', 'connections', 'pages/', 'oauth/', 'store/', 'security/'],
+  gateway: ['options', 'connections', 'server-path', 'pages/', 'oauth/', 'store/', 'security/'],
   routes: ['options', 'connections', 'gateway/', 'pages/', 'oauth/', 'store/', 'security/'],
 }
 

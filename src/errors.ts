@@ -62,6 +62,7 @@ export const ERROR_KINDS = {
   client_invalid: { status: 502, title: 'The client is not accepted any more' },
   refresh_failed: { status: 503, title: 'The connection could not be refreshed' },
   token_rejected: { status: 502, title: 'The MCP server rejects its own token' },
+  token_renewed: { status: 503, title: 'The token was renewed' },
   token_not_sent: { status: 502, title: 'The route does not send the token' },
 
   internal_error: { status: 500, title: 'Internal error' },

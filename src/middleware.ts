@@ -11,15 +11,25 @@ import type { RequestMcp } from './gateway/request-mcp.js'
 import { authorizationRequired } from './gateway/require-authorization.js'
 import { serverOfUrl } from './gateway/resolve-server.js'
 import { serveRequest } from './gateway/serve-request.js'
+import type { Server } from './model.js'
 import type { Options } from './options.js'
 import { resolveOptions } from './resolve-options.js'
 import { createRoutes } from './routes/index.js'
 
 /** The middleware, and what a gateway's own code can ask of it. */
 export interface McpDcr extends RequestHandler {
-  /** `fetch` in a user's name, outside of a request. Rejects with `authorization_required` where that user has to sign in. */
+  /**
+   * `fetch` in a user's name, outside of a request. Rejects with `authorization_required` where that user has
+   * to sign in; its `authorizationUrl` needs the `baseUrl` option.
+   *
+   * @throws McpDcrError `unknown_server`; `invalid_options` where `servers` is a function of the request
+   */
   fetch(user: string, server: string): typeof fetch
-  /** How a user stands with each declared server. */
+  /**
+   * How a user stands with each declared server.
+   *
+   * @throws McpDcrError `invalid_options` where `servers` is a function of the request
+   */
   connections(user: string): Promise<ConnectionState[]>
   /** Releases the store, after pending writes. */
   close(): Promise<void>
@@ -66,15 +76,14 @@ export function mcpDcr(options: Options = {}): McpDcr {
 
   return Object.assign(mcpDcrMiddleware, {
     fetch: (user: string, server: string) => fetchFor(context, user, server),
-    connections: (user: string) =>
-      connectionStates(context.oauth.records, user, config.servers ?? [], context.oauth.clock()),
+    connections: async (user: string) =>
+      connectionStates(context.oauth.records, user, declaredServers(context), context.oauth.clock()),
     close,
   })
 }
 
 function fetchFor(context: GatewayContext, user: string, name: string): typeof fetch {
-  const { config } = context
-  const server = config.servers?.find((candidate) => candidate.name === name)
+  const server = declaredServers(context).find((candidate) => candidate.name === name)
   if (server === undefined) {
     throw new McpDcrError('unknown_server', `The servers option has no "${name}".`, {
       fix: 'Use a name that is declared there; inside a request, req.mcp.fetch serves all others.',
@@ -85,7 +94,18 @@ function fetchFor(context: GatewayContext, user: string, name: string): typeof f
     serverOf: (url) => serverOfUrl([server], url),
     undeclared: false,
     onUnauthorized: () => {
-      throw authorizationRequired(server, config.baseUrl ?? 'http://localhost')
+      throw authorizationRequired(server, context.config.baseUrl)
     },
   })
+}
+
+function declaredServers({ config }: GatewayContext): readonly Server[] {
+  if (config.servers !== undefined) return config.servers
+  throw new McpDcrError(
+    'invalid_options',
+    'The servers are a function of the request, and there is no request here.',
+    {
+      fix: 'Use req.mcp.fetch and GET /api/oauth/connections, or declare the servers as an object.',
+    },
+  )
 }

@@ -4,7 +4,7 @@ export interface Server {
   readonly name: string
   /** The MCP endpoint's URL, as declared. */
   readonly url: string
-  /** The gateway path whose requests go to it, in lower case and without a trailing slash; undefined for an undeclared server. */
+  /** The gateway path whose requests go to it, decoded, in lower case and without a trailing slash; undefined for an undeclared server. */
   readonly path: string | undefined
   readonly declared: boolean
   readonly oauth: ServerOAuth

@@ -53,7 +53,7 @@ export type Servers = Record<string, string | ServerOptions>
 export interface Options {
   /** The gateway's public URL; the redirect URI is `<baseUrl>/api/oauth/callback`. Defaults to `http://localhost:<the port that the request came in on>`. */
   baseUrl?: string
-  /** The MCP servers, or a function of the request that returns them. Defaults to the `mcpServers` of `mcp.json` in the working directory, where there is one. */
+  /** The MCP servers, or a function of the request that returns them; one object is looked at once, so return another where they change. Defaults to the `mcpServers` of `mcp.json` in the working directory, where there is one. */
   servers?: Servers | ((req: Request) => Servers | Promise<Servers>)
   /** The signed-in user's stable id, or undefined if nobody is signed in. Defaults to one local user, allowed only while `baseUrl` is loopback. */
   user?: (req: Request) => string | undefined | Promise<string | undefined>
@@ -81,10 +81,12 @@ export interface Config {
   readonly baseUrl: string | undefined
   /** Whether the gateway is reached through loopback alone. */
   readonly local: boolean
-  /** The servers, where they do not depend on the request. Undefined: see `serversOf`. Empty: undeclared servers are served. */
+  /** The servers, where they do not depend on the request. Undefined: see `serversOf`. */
   readonly servers: readonly Server[] | undefined
   /** The servers of one request. */
   readonly serversOf: (req: Request) => readonly Server[] | Promise<readonly Server[]>
+  /** Whether servers that nobody declared are served from their challenge: no `servers` option, no `mcp.json`. */
+  readonly undeclared: boolean
   /** Undefined: one local user. */
   readonly user: Options['user']
   readonly clientName: string

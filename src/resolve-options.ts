@@ -52,10 +52,13 @@ function faultsOfAll(options: unknown): string[] {
 function resolveServersOption(
   servers: Options['servers'],
   directory: string,
-): Pick<Config, 'servers' | 'serversOf'> {
-  if (typeof servers === 'function') return { servers: undefined, serversOf: rememberingServersOf(servers) }
+): Pick<Config, 'servers' | 'serversOf' | 'undeclared'> {
+  if (typeof servers === 'function') {
+    return { servers: undefined, serversOf: rememberingServersOf(servers), undeclared: false }
+  }
   const resolved = servers === undefined ? readMcpJson(directory) : resolveServers(servers)
-  return { servers: resolved, serversOf: () => resolved }
+  const undeclared = servers === undefined && resolved.length === 0
+  return { servers: resolved, serversOf: () => resolved, undeclared }
 }
 
 /** What a function of the request returns is checked once per object, however often it returns it. */

@@ -4,6 +4,7 @@ import type { Connection, Server } from '../model.js'
 import { refresh } from '../oauth/refresh.js'
 import { connectionKey } from '../store/records.js'
 import type { GatewayContext } from './context.js'
+import { replaceHeader } from './replace-header.js'
 
 /** How long before its expiry a token is refreshed, in milliseconds. */
 const REFRESH_AHEAD = 60_000
@@ -50,16 +51,5 @@ function usable(server: Server, connection: Connection | undefined): Connection 
 
 /** Sets the upstream's `Authorization`. The client's own is removed whatever happens: it never goes upstream (SPEC 35). */
 export function replaceAuthorization(req: IncomingMessage, accessToken: string | undefined): void {
-  delete req.headers.authorization
-  const kept: string[] = []
-  for (let i = 0; i + 1 < req.rawHeaders.length; i += 2) {
-    const name = req.rawHeaders[i] ?? ''
-    if (name.toLowerCase() !== 'authorization') kept.push(name, req.rawHeaders[i + 1] ?? '')
-  }
-  if (accessToken !== undefined) {
-    const value = `Bearer ${accessToken}`
-    req.headers.authorization = value
-    kept.push('Authorization', value)
-  }
-  req.rawHeaders = kept
+  replaceHeader(req, 'authorization', accessToken === undefined ? undefined : `Bearer ${accessToken}`)
 }

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { McpDcrError } from '../errors.js'
 import type { Config } from '../options.js'
 
 /** Where everything of ours is mounted. */
@@ -7,9 +8,20 @@ export const ROUTES_PATH = '/api/oauth'
 /**
  * The gateway's public URL, without a trailing slash. The `Host` header never decides it: where `baseUrl`
  * is not configured it is loopback, on the port that the request came in on.
+ *
+ * @throws McpDcrError `invalid_options` where there is no port
  */
 export function baseUrlOf(config: Config, req: IncomingMessage): string {
-  return config.baseUrl ?? `http://localhost:${req.socket.localPort}`
+  if (config.baseUrl !== undefined) return config.baseUrl
+  const port = req.socket.localPort
+  if (port !== undefined) return `http://localhost:${port}`
+  throw new McpDcrError(
+    'invalid_options',
+    'This request came in on no port, so the gateway’s own URL is not known.',
+    {
+      fix: 'Set the baseUrl option: it is needed where the gateway listens on a Unix socket.',
+    },
+  )
 }
 
 /**

@@ -4,6 +4,7 @@ import type { OAuthContext } from '../oauth/context.js'
 import type { Config } from '../options.js'
 import { connectionKey } from '../store/records.js'
 import type { FlowCookies } from './flow-cookie.js'
+import type { Answer } from './intercept.js'
 
 /** What the gateway's steps and routes share; one per `mcpDcr()`. */
 export interface GatewayContext {
@@ -12,12 +13,14 @@ export interface GatewayContext {
   readonly cookies: FlowCookies
   /** The newest challenge by user and server, for the sign-in that it leads to. */
   readonly challenges: BoundedMap<string, Challenge>
-  /** Undeclared servers met through their challenge, by name. */
-  readonly undeclared: BoundedMap<string, Server>
+  /** Undeclared servers that a user has met through their challenge, by user and name. */
+  readonly undeclared: BoundedMap<string, BoundedMap<string, Server>>
   /** Connections whose token their upstream has accepted. */
   readonly accepted: WeakSet<Connection>
   /** The sign-in, by the time of it, of which a token was accepted last; by connection key. */
   readonly acceptedSignIns: BoundedMap<string, number>
+  /** Callbacks under way, by their query. */
+  readonly callbacks: Map<string, Promise<Answer>>
   /** States that a callback has used up. */
   readonly usedStates: BoundedMap<string, true>
   /** Until when, in epoch milliseconds, a connection is not refreshed after a failure, by connection key. */
@@ -28,9 +31,13 @@ export function challengeKey(user: string, server: Server): string {
   return JSON.stringify([user, server.name])
 }
 
-/** Notes that an upstream took the token of this connection. */
-export function noteAccepted({ accepted, acceptedSignIns }: GatewayContext, connection: Connection): void {
-  if (accepted.has(connection)) return
+/** Notes that an upstream took the token of this connection. An error of its own (5xx), or a proxy's, says nothing of it. */
+export function noteAnswer(
+  { accepted, acceptedSignIns }: GatewayContext,
+  connection: Connection,
+  status: number,
+): void {
+  if (status === 401 || status >= 500 || accepted.has(connection)) return
   accepted.add(connection)
   acceptedSignIns.set(connectionKey(connection.user, connection.server), connection.connectedAt)
 }

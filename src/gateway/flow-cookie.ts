@@ -6,9 +6,12 @@ import { McpDcrError } from '../errors.js'
 import type { PendingFlow } from '../model.js'
 import { FLOW_LIFETIME } from '../oauth/authorize.js'
 import type { Sealer } from '../security/seal.js'
+import { replaceHeader } from './replace-header.js'
 
-/** Unfinished sign-ins per browser: each takes some 1.5 KB of a request's 16 KB of headers. */
+/** Unfinished sign-ins per browser. */
 const MAX_FLOWS = 5
+/** What they take of a request's headers together, in bytes: Node.js accepts 16 KB. */
+const MAX_BYTES = 8192
 /** What browsers store of one cookie, in bytes (RFC 6265 §6.1). */
 const MAX_COOKIE = 4096
 
@@ -35,23 +38,15 @@ export function createFlowCookies(sealer: Sealer, clock: () => number): FlowCook
     async keep(req, flow) {
       const prefix = cookiePrefix(flow.redirectUri)
       const name = prefix + Math.floor(flow.expiresAt / 1000).toString(36) + '-' + idOf(flow.state)
-      const excess = namesOf(req, prefix)
-        .sort()
-        .slice(0, -(MAX_FLOWS - 1))
       const full = await cookie(sealer, name, flow)
       const { returnTo: _, ...withoutReturn } = flow
       const value = full.length <= MAX_COOKIE ? full : await cookie(sealer, name, withoutReturn)
       if (value.length > MAX_COOKIE) throw tooLarge(flow)
-      return [value, ...excess.map((old) => expired(old))]
+      return [value, ...excess(flowCookiesOf(req, prefix), value.length).map(expired)]
     },
 
     async find(req, state, baseUrl) {
-      const name = cookieOf(req, baseUrl, state)
-      const flow = await open(
-        sealer,
-        state,
-        (name !== undefined && parse(req.headers.cookie ?? '')[name]) || '',
-      )
+      const flow = await open(sealer, state, cookieOf(req, baseUrl, state)?.[1] ?? '')
       if (flow.expiresAt <= clock()) {
         throw new McpDcrError('flow_expired', 'This sign-in took longer than ten minutes.', {
           server: flow.server,
@@ -62,8 +57,8 @@ export function createFlowCookies(sealer: Sealer, clock: () => number): FlowCook
     },
 
     drop(req, flow) {
-      const name = cookieOf(req, flow.redirectUri, flow.state)
-      return name === undefined ? [] : [expired(name)]
+      const held = cookieOf(req, flow.redirectUri, flow.state)
+      return held === undefined ? [] : [expired(held[0])]
     },
   }
 }
@@ -79,12 +74,50 @@ function idOf(state: string): string {
   return createHash('sha256').update(state).digest('hex').slice(0, 32)
 }
 
-function namesOf(req: IncomingMessage, prefix: string): string[] {
-  return Object.keys(parse(req.headers.cookie ?? '')).filter((name) => name.startsWith(prefix))
+type Cookie = readonly [name: string, value: string]
+
+/** The oldest names to drop, so that the others, and a new one of this size, are few and small enough. */
+function excess(held: readonly Cookie[], newBytes: number): string[] {
+  // The name begins with the time of expiry.
+  const newestFirst = [...held].sort(([a], [b]) => (a < b ? 1 : -1))
+  let bytes = newBytes
+  return newestFirst
+    .filter(([name, value], index) => {
+      bytes += name.length + value.length
+      return index >= MAX_FLOWS - 1 || bytes > MAX_BYTES
+    })
+    .map(([name]) => name)
 }
 
-function cookieOf(req: IncomingMessage, url: string, state: string): string | undefined {
-  return namesOf(req, cookiePrefix(url)).find((name) => name.endsWith(`-${idOf(state)}`))
+function flowCookiesOf(req: IncomingMessage, prefix: string): Cookie[] {
+  return Object.entries(parse(cookiesOf(req))).flatMap(([name, value]) =>
+    name.startsWith(prefix) ? [[name, value ?? ''] as const] : [],
+  )
+}
+
+function cookieOf(req: IncomingMessage, url: string, state: string): Cookie | undefined {
+  return flowCookiesOf(req, cookiePrefix(url)).find(([name]) => name.endsWith(`-${idOf(state)}`))
+}
+
+/** The `Cookie` header as it came, of requests from which our own were taken. */
+const original = new WeakMap<IncomingMessage, string>()
+
+function cookiesOf(req: IncomingMessage): string {
+  return original.get(req) ?? req.headers.cookie ?? ''
+}
+
+/** Takes our cookies out of a request that goes on to an MCP server, which has no business with them. */
+export function hideFlowCookies(req: IncomingMessage): void {
+  const { cookie } = req.headers
+  if (cookie === undefined || !cookie.includes(NAME)) return
+  original.set(req, cookie)
+  const isOurs = (pair: string): boolean => /^\s*(?:__Host-)?mcp-dcr-/.test(pair)
+  const kept = cookie
+    .split(';')
+    .filter((pair) => !isOurs(pair))
+    .join(';')
+    .trim()
+  replaceHeader(req, 'cookie', kept === '' ? undefined : kept)
 }
 
 async function cookie(sealer: Sealer, name: string, flow: PendingFlow): Promise<string> {

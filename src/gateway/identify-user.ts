@@ -1,7 +1,9 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import type { Request } from 'express'
 import ipaddr from 'ipaddr.js'
 import { McpDcrError } from '../errors.js'
 import type { Config } from '../options.js'
+import { isLoopbackUrl } from '../security/guarded-fetch.js'
 
 /** The one user of a gateway without a `user` option. */
 const LOCAL_USER = 'local'
@@ -22,19 +24,45 @@ export async function identifyUser(config: Config, req: Request): Promise<string
 }
 
 /**
- * The local user is whoever sits at this machine. The address keeps out the network where the gateway
- * listens on all interfaces; the name keeps out web pages whose own host name resolves to loopback (DNS
- * rebinding).
+ * The local user is whoever sits at this machine. The address keeps out the network where the gateway listens
+ * on all interfaces, and what a proxy says about its client those that came through one; the name keeps out
+ * web pages whose own host name resolves to loopback (DNS rebinding), and the browser's word about where a
+ * request came from all other web pages.
  */
-function isLocal(req: Request): boolean {
-  const { remoteAddress } = req.socket
-  const host = req.headers.host
+function isLocal({ socket, headers }: Request): boolean {
+  const { remoteAddress } = socket
+  const { host } = headers
   if (remoteAddress === undefined || host === undefined || !URL.canParse(`http://${host}`)) return false
-  const { hostname } = new URL(`http://${host}`)
-  return isLoopbackAddress(remoteAddress) && (hostname === 'localhost' || isLoopbackAddress(hostname))
+  return (
+    isLoopbackAddress(remoteAddress) &&
+    isLoopbackUrl(`http://${host}`) &&
+    !isForwarded(headers) &&
+    !isOfForeignPage(headers)
+  )
+}
+
+/** A tunnel or proxy on this machine brings strangers, whatever `Host` it sends. */
+function isForwarded({ forwarded, 'x-forwarded-for': forwardedFor }: IncomingHttpHeaders): boolean {
+  if (forwarded !== undefined) return true
+  const clients = [forwardedFor ?? []].flat().join(',').split(',')
+  return clients.some((client) => client.trim() !== '' && !isLoopbackAddress(client.trim()))
+}
+
+/**
+ * Whether a page of another site sent this (Fetch Metadata, `Sec-Fetch-Site`; `Origin` in browsers without it).
+ * A navigation is the person's own, as the way back from the authorization server is. Pages on other ports of
+ * this machine are same-site, and run by the same person.
+ */
+function isOfForeignPage({
+  'sec-fetch-site': site,
+  'sec-fetch-mode': mode,
+  origin,
+}: IncomingHttpHeaders): boolean {
+  const isForeignOrigin = origin !== undefined && !(URL.canParse(origin) && isLoopbackUrl(origin))
+  if (site === undefined) return isForeignOrigin
+  return site === 'cross-site' && (mode !== 'navigate' || isForeignOrigin)
 }
 
 function isLoopbackAddress(address: string): boolean {
-  const bare = address.replace(/^\[|\]$/g, '')
-  return ipaddr.isValid(bare) && ipaddr.process(bare).range() === 'loopback'
+  return ipaddr.isValid(address) && ipaddr.process(address).range() === 'loopback'
 }

@@ -12,11 +12,11 @@ export interface Answer {
 }
 
 /**
- * Decides, synchronously at `writeHead`, about a 401 or 403. Returns undefined to let it pass, or the function
- * that produces the answer that replaces it.
+ * Decides, synchronously at `writeHead`, about an error response (4xx, 5xx). Returns undefined to let it pass,
+ * or the function that produces the answer that replaces it.
  */
 export type Decide = (
-  status: 401 | 403,
+  status: number,
   wwwAuthenticate: readonly string[],
 ) => (() => Promise<Answer>) | undefined
 
@@ -39,8 +39,8 @@ export function hookResponses(prototype: object): void {
 }
 
 /**
- * Watches a response up to its head. A 401 or 403 for which `decide` returns a function is replaced: nothing
- * of it is sent. Every other response goes through unbuffered, and `onPassed` is told its status.
+ * Watches a response up to its head. An error for which `decide` returns a function is replaced: nothing of it
+ * is sent. Every other response goes through unbuffered, and `onPassed` is told its status.
  * A response that is watched, or has been decided, keeps its first watch.
  */
 export function intercept(res: ServerResponse, decide: Decide, onPassed?: (status: number) => void): void {
@@ -118,7 +118,7 @@ function hook(layer: ServerResponse): Originals {
 function diverts(res: Watched, watch: Watch, method: Method, args: readonly unknown[]): boolean {
   const explicit = method === 'writeHead'
   const status = Number(explicit ? args[0] : res.statusCode) | 0
-  if ((status === 401 || status === 403) && !res.headersSent) {
+  if (status >= 400 && !res.headersSent) {
     const values = challengeValues(
       res,
       explicit ? (typeof args[1] === 'string' ? args[2] : args[1]) : undefined,
@@ -138,7 +138,7 @@ function diverts(res: Watched, watch: Watch, method: Method, args: readonly unkn
 /** A decision that fails is an answer that fails: letting a 401 pass would send the client to the wrong server. */
 function decideSafely(
   decide: Decide,
-  status: 401 | 403,
+  status: number,
   values: readonly string[],
 ): (() => Promise<Answer>) | undefined {
   try {

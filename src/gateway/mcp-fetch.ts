@@ -1,12 +1,11 @@
 import type { Challenge, Connection, Server } from '../model.js'
-import { refresh } from '../oauth/refresh.js'
 import { liveConnection } from './attach-token.js'
-import { noteAccepted, type GatewayContext } from './context.js'
-import { dropRejected } from './on-unauthorized.js'
+import { noteAnswer, type GatewayContext } from './context.js'
+import { asksForMore, dropRejected, renewRejected, tokenRenewed } from './on-unauthorized.js'
 import { parseChallenge } from './parse-challenge.js'
-import { meetUndeclared } from './require-authorization.js'
+import { meetUndeclared } from './undeclared.js'
 
-/** Called on a 401 that only a sign-in can answer; throws what the caller of `fetch` gets. */
+/** Called where only a sign-in can help; throws what the caller of `fetch` gets. */
 export type OnUnauthorized = (server: Server, challenge: Challenge | undefined) => never
 
 /** Whose requests these are, and to which servers. */
@@ -18,42 +17,55 @@ export interface McpFetchOptions {
   readonly onUnauthorized: OnUnauthorized
 }
 
+type Input = Parameters<typeof fetch>[0]
+
 /**
  * `fetch` in a user's name: attaches the token of the server that the URL belongs to, refreshes, and
  * repeats once after a 401 where the body can be sent twice. A redirect to another origin loses the token:
  * Node's own fetch sees to that (Fetch Standard, HTTP-redirect fetch, step 13).
  */
 export function createMcpFetch(context: GatewayContext, options: McpFetchOptions): typeof fetch {
+  const { user, serverOf, undeclared, onUnauthorized } = options
+
   return async function mcpFetch(input, init) {
     const url = new URL(input instanceof Request ? input.url : String(input))
-    let server = options.serverOf(url)
-    let connection = server && (await liveConnection(context, server, options.user))
-    let response = await send(input, init, connection)
-    const challenge = response.status === 401 ? challengeOf(response) : undefined
-    if (server === undefined && options.undeclared && challenge?.resourceMetadata !== undefined) {
-      server = await meetUndeclared(context, challenge)
-      connection = await liveConnection(context, server, options.user)
-      if (connection !== undefined && isReplayable(input, init))
-        response = await repeat(response, input, init, connection)
-    }
-    if (response.status === 401 && server !== undefined && connection !== undefined) {
-      const renewed = await renew(context, server, connection)
-      if (renewed !== undefined && isReplayable(input, init))
-        response = await repeat(response, input, init, renewed)
-      if (response.status === 401) await dropRejected(context, renewed ?? connection)
-      connection = renewed ?? connection
-    }
-    if (response.status !== 401) {
-      if (connection !== undefined) noteAccepted(context, connection)
+    const server = serverOf(url)
+    const connection = server && (await liveConnection(context, server, user))
+    const response = await send(input, init, connection)
+    const again = (renewed: Connection): Promise<Response> => repeat(input, init, renewed)
+    if (server !== undefined) return settle(server, connection, response, again)
+    const challenge = undeclared && response.status === 401 ? challengeOf(response) : undefined
+    if (challenge?.resourceMetadata === undefined) return response
+    await response.body?.cancel()
+    const met = await meetUndeclared(context, user, challenge, url)
+    const known = await liveConnection(context, met, user)
+    if (known === undefined) return onUnauthorized(met, challenge)
+    return settle(met, known, await again(known), again)
+  }
+
+  /** What an answer to this token, or to none, comes down to; `again` sends the request once more. */
+  async function settle(
+    server: Server,
+    sent: Connection | undefined,
+    response: Response,
+    again: ((renewed: Connection) => Promise<Response>) | undefined,
+  ): Promise<Response> {
+    const challenge = challengeOf(response)
+    if (response.status !== 401 && !(response.status === 403 && sent && asksForMore(challenge, sent))) {
+      if (sent !== undefined) noteAnswer(context, sent, response.status)
       return response
     }
-    if (server === undefined) return response
     await response.body?.cancel()
-    return options.onUnauthorized(server, challengeOf(response))
+    if (response.status === 401 && sent !== undefined) {
+      const renewed = again && (await renewRejected(context, server, sent))
+      if (again !== undefined && renewed !== undefined) {
+        return settle(server, renewed, await again(renewed), undefined)
+      }
+      await dropRejected(context, server, sent)
+    }
+    return onUnauthorized(server, challenge)
   }
 }
-
-type Input = Parameters<typeof fetch>[0]
 
 function send(
   input: Input,
@@ -66,14 +78,10 @@ function send(
   return fetch(input, { ...init, headers })
 }
 
-async function repeat(
-  rejected: Response,
-  input: Input,
-  init: RequestInit | undefined,
-  connection: Connection,
-): Promise<Response> {
-  await rejected.body?.cancel()
-  return send(input, init, connection)
+/** @throws McpDcrError `token_renewed` where the body is a stream that has been read */
+function repeat(input: Input, init: RequestInit | undefined, connection: Connection): Promise<Response> {
+  if (isReplayable(input, init)) return send(input, init, connection)
+  throw tokenRenewed(connection.server)
 }
 
 function isReplayable(input: Input, init: RequestInit | undefined): boolean {
@@ -89,17 +97,4 @@ function isReplayable(input: Input, init: RequestInit | undefined): boolean {
 function challengeOf(response: Response): Challenge | undefined {
   const header = response.headers.get('www-authenticate')
   return header === null ? undefined : parseChallenge([header])
-}
-
-/** The connection with another token, where a refresh gives one. */
-async function renew(
-  context: GatewayContext,
-  server: Server,
-  connection: Connection,
-): Promise<Connection | undefined> {
-  if (connection.refreshToken === undefined) return undefined
-  const renewed = await refresh(context.oauth, server, connection)
-  return renewed?.status === 'connected' && renewed.accessToken !== connection.accessToken
-    ? renewed
-    : undefined
 }

@@ -14,8 +14,9 @@ const JUST_NOW = 60_000
 
 /**
  * A 401 on a token that was sent (SPEC 5): refresh once and let the client repeat its request (307), then
- * authorize again. A token of a brand-new sign-in that was never accepted ends it: the next sign-in would be
- * rejected as well, and a browser would go round in circles.
+ * authorize again.
+ *
+ * @throws McpDcrError `token_rejected`, and what {@link requireAuthorization} throws
  */
 export async function onTokenRejected(
   context: GatewayContext,
@@ -25,18 +26,11 @@ export async function onTokenRejected(
   challenge: Challenge | undefined,
   publicPath: string | undefined,
 ): Promise<Answer> {
-  const { accepted, acceptedSignIns, oauth } = context
-  const key = connectionKey(sent.user, sent.server)
-  const justRefreshed =
-    sent.obtainedBy === 'refresh' && isJustNow(context, sent.obtainedAt) && !accepted.has(sent)
-  if (sent.refreshToken !== undefined && !justRefreshed) {
-    const now = await refresh(oauth, server, sent)
-    if (now?.status === 'connected' && now.accessToken !== sent.accessToken)
-      return redirectAnswer(publicPath ?? '/', 307)
+  if ((await renewRejected(context, server, sent)) !== undefined) {
+    if (publicPath === undefined) throw tokenRenewed(server.name)
+    return redirectAnswer(publicPath, 307)
   }
-  if (isJustNow(context, sent.connectedAt) && acceptedSignIns.get(key) !== sent.connectedAt)
-    throw tokenRejected(server)
-  await dropRejected(context, sent)
+  await dropRejected(context, server, sent)
   return requireAuthorization(context, req, {
     server,
     user: sent.user,
@@ -46,9 +40,36 @@ export async function onTokenRejected(
   })
 }
 
-/** Drops a token that its server rejects for good, unless the connection has another one by now. */
-export async function dropRejected({ oauth }: GatewayContext, rejected: Connection): Promise<void> {
+/** The connection with another token than the rejected one; undefined where a refresh gives none, or gave this one just now. */
+export async function renewRejected(
+  context: GatewayContext,
+  server: Server,
+  rejected: Connection,
+): Promise<Connection | undefined> {
+  const { obtainedBy, obtainedAt, refreshToken, accessToken } = rejected
+  const justRefreshed =
+    obtainedBy === 'refresh' && isJustNow(context, obtainedAt) && !context.accepted.has(rejected)
+  if (refreshToken === undefined || justRefreshed) return undefined
+  const renewed = await refresh(context.oauth, server, rejected)
+  return renewed?.status === 'connected' && renewed.accessToken !== accessToken ? renewed : undefined
+}
+
+/**
+ * Drops a token that its server rejects for good, unless the connection has another one by now.
+ *
+ * @throws McpDcrError `token_rejected` for that of a brand-new sign-in that was never accepted: the next one
+ * would be rejected as well, and a browser would go round in circles
+ */
+export async function dropRejected(
+  context: GatewayContext,
+  server: Server,
+  rejected: Connection,
+): Promise<void> {
+  const { acceptedSignIns, oauth } = context
   const key = connectionKey(rejected.user, rejected.server)
+  if (isJustNow(context, rejected.connectedAt) && acceptedSignIns.get(key) !== rejected.connectedAt) {
+    throw tokenRejected(server)
+  }
   const held = await oauth.records.connections.get(key)
   if (held?.value.status === 'connected' && held.value.accessToken === rejected.accessToken) {
     await needsAuthorization(oauth, key, held, 'token_rejected')
@@ -78,4 +99,12 @@ function tokenRejected(server: Server): McpDcrError {
       fix: 'Signing in again would not help. Check that the server’s url is the resource its metadata names, and oauthConfig.resource and oauthConfig.scopes.',
     },
   )
+}
+
+/** A request that nobody but its client can repeat, after a refresh. */
+export function tokenRenewed(server: string): McpDcrError {
+  return new McpDcrError('token_renewed', `The token for "${server}" had to be renewed.`, {
+    server,
+    fix: 'Repeat the request: the new token is ready.',
+  })
 }

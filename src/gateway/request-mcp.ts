@@ -7,6 +7,7 @@ import { identifyUser } from './identify-user.js'
 import { createMcpFetch } from './mcp-fetch.js'
 import { authorizationRequired } from './require-authorization.js'
 import { serverOfUrl } from './resolve-server.js'
+import { undeclaredServers } from './undeclared.js'
 
 /** A `fetch` that failed for want of a sign-in: what the request's own answer is made of. */
 export interface PendingRequirement {
@@ -19,40 +20,59 @@ export interface PendingRequirement {
 export interface RequestMcp {
   /**
    * `fetch` in the name of the signed-in user: a drop-in for the MCP SDK's transports. Rejects with
-   * `authorization_required` where a sign-in is needed; passed on to Express (`next(error)`, or thrown from
-   * an async handler) it becomes the redirect or the message that this caller understands.
+   * `authorization_required` where a sign-in is needed; passed on to Express (`next(error)`, or with Express 5
+   * thrown from an async handler) it becomes the redirect or the message that this caller understands.
+   *
+   * @throws McpDcrError `authorization_required`, `user_required`, `token_rejected`, `token_renewed` (repeat
+   * the request), `refresh_failed` (try later), and what discovery throws
    */
   readonly fetch: typeof fetch
 }
 
-/** `req.mcp`; nothing of it costs anything before it is used. */
+/**
+ * `req.mcp`; nothing of it costs anything before it is used.
+ *
+ * @param onFailure told why a `fetch` failed, so that the request can be answered with it
+ */
 export function createRequestMcp(
   context: GatewayContext,
   req: Request,
-  onRequirement: (requirement: PendingRequirement | McpDcrError) => void,
+  onFailure: (failure: PendingRequirement | McpDcrError) => void,
 ): RequestMcp {
   return {
     async fetch(input, init) {
-      const { config, undeclared } = context
-      const user = await identifyUser(config, req)
-      if (user === undefined) {
-        const error = userRequired(config.user === undefined)
-        onRequirement(error)
+      let requirement: PendingRequirement | undefined
+      try {
+        const send = await fetchOf(context, req, (pending) => (requirement = pending))
+        return await send(input, init)
+      } catch (error) {
+        if (error instanceof McpDcrError) onFailure(requirement ?? error)
         throw error
       }
-      const declared = config.servers ?? (await config.serversOf(req))
-      const send = createMcpFetch(context, {
-        user,
-        serverOf: (url) => serverOfUrl(declared.length > 0 ? declared : [...undeclared.values()], url),
-        undeclared: declared.length === 0,
-        onUnauthorized: (server, challenge) => {
-          onRequirement({ server, user, challenge })
-          throw authorizationRequired(server, baseUrlOf(config, req))
-        },
-      })
-      return send(input, init)
     },
   }
+}
+
+async function fetchOf(
+  context: GatewayContext,
+  req: Request,
+  onRequirement: (requirement: PendingRequirement) => void,
+): Promise<typeof fetch> {
+  const { config } = context
+  const user = await identifyUser(config, req)
+  if (user === undefined) throw userRequired(config.user === undefined)
+  const servers = config.undeclared
+    ? undeclaredServers(context, user)
+    : (config.servers ?? (await config.serversOf(req)))
+  return createMcpFetch(context, {
+    user,
+    serverOf: (url) => serverOfUrl(servers, url),
+    undeclared: config.undeclared,
+    onUnauthorized: (server, challenge) => {
+      onRequirement({ server, user, challenge })
+      throw authorizationRequired(server, baseUrlOf(config, req))
+    },
+  })
 }
 
 export function userRequired(local: boolean): McpDcrError {

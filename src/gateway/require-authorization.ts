@@ -76,39 +76,16 @@ export async function redirectIntoFlow(
   return redirectAnswer(url.href, 302, await cookies.keep(req, flow))
 }
 
-/** The error by which programs learn where a person can sign in. */
-export function authorizationRequired(server: Server, baseUrl: string): McpDcrError {
-  const url = authorizeUrl(baseUrl, server.name)
+/**
+ * The error by which programs learn where a person can sign in.
+ *
+ * @param baseUrl undefined where it is not configured, and there is no request to tell
+ */
+export function authorizationRequired(server: Server, baseUrl: string | undefined): McpDcrError {
+  const url = baseUrl === undefined ? undefined : authorizeUrl(baseUrl, server.name)
   return new McpDcrError('authorization_required', `Sign in to the MCP server "${server.name}" first.`, {
     server: server.name,
-    authorizationUrl: url,
-    fix: `Open ${url} in a browser, sign in, then repeat the request.`,
+    ...(url !== undefined && { authorizationUrl: url }),
+    fix: `Open ${url ?? 'the gateway'} in a browser, sign in, then repeat the request.`,
   })
-}
-
-/** An undeclared upstream becomes a server by what the metadata that its challenge names says it is. */
-export async function meetUndeclared(
-  { oauth, undeclared }: GatewayContext,
-  challenge: Challenge | undefined,
-): Promise<Server> {
-  const { resource } = await oauth.discover(undefined, challenge)
-  const server = undeclared.get(resource) ?? undeclaredServer(resource)
-  undeclared.set(resource, server)
-  return server
-}
-
-/** The server that an undeclared upstream's resource identifier stands for. */
-export function undeclaredServer(resource: string): Server {
-  return {
-    name: resource,
-    url: resource,
-    path: undefined,
-    declared: false,
-    oauth: {
-      clientMetadata: {},
-      authorizationParams: {},
-      allowMissingPkceMetadata: false,
-      strictResource: false,
-    },
-  }
 }

@@ -1,11 +1,9 @@
 import type { Server } from '../model.js'
+import { canonicalPath } from '../server-path.js'
 
-/**
- * The server whose path a request is under: the longest path wins. The case of letters does not count, as in
- * Express' routes: what reaches a server's route has to pass here, or the client's own token would go upstream.
- */
+/** The server whose path a request is under: the longest path wins. */
 export function resolveServer(servers: readonly Server[], requestPath: string): Server | undefined {
-  const path = requestPath.toLowerCase()
+  const path = canonicalPath(requestPath)
   let found: Server | undefined
   for (const server of servers) {
     if (isUnder(path, server.path) && (server.path?.length ?? 0) > (found?.path?.length ?? -1)) found = server

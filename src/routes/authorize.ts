@@ -9,7 +9,7 @@ import { requireServer, requireUser } from './servers.js'
 /** `GET /authorize/:server`: begins a sign-in for whoever opens it. */
 export const authorize: Route = async (context, req) => {
   const user = await requireUser(context, req)
-  const server = await requireServer(context, req, req.params['server'])
+  const server = await requireServer(context, req, user, req.params['server'])
   const request = await authorizationRequest(context, req, server, user, returnPath(req.query['return_to']))
   const ownHost = new URL(request.baseUrl).host
   if (context.config.baseUrl === undefined && !isOnBaseHost(req, request.baseUrl)) {

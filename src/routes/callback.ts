@@ -1,8 +1,8 @@
 import { McpDcrError } from '../errors.js'
 import { errorAnswer, redirectAnswer, toMcpDcrError } from '../gateway/answer.js'
 import { authorizeUrl, baseUrlOf, ROUTES_PATH } from '../gateway/base-url.js'
-import type { GatewayContext } from '../gateway/context.js'
-import { undeclaredServer } from '../gateway/require-authorization.js'
+import { challengeKey, type GatewayContext } from '../gateway/context.js'
+import { rememberUndeclared, undeclaredServer } from '../gateway/undeclared.js'
 import type { PendingFlow, Server } from '../model.js'
 import { finishAuthorization } from '../oauth/exchange.js'
 import type { Request } from 'express'
@@ -18,47 +18,62 @@ import { requireServer, requireUser } from './servers.js'
 export const callback: Route = async (context, req) => {
   const baseUrl = baseUrlOf(context.config, req)
   const parameters = new URL(req.originalUrl, baseUrl).searchParams
-  const flow = await findFlow(context, req, parameters, baseUrl)
+  const [state = '', ...more] = parameters.getAll('state')
+  const flow = await context.cookies.find(req, more.length === 0 ? state : '', baseUrl)
   const user = await requireUser(context, req)
   if (user !== flow.user) throw userMismatch(flow)
-  const server = await serverOfFlow(context, req, flow)
-  const retryUrl = authorizeUrl(baseUrl, server.name, flow.returnTo)
-  context.usedStates.set(flow.state, true)
+  // A reload while the first is under way is the same callback, and shall end where that one ends.
+  const query = parameters.toString()
+  const underWay = context.callbacks.get(query)
+  if (underWay !== undefined) return underWay
+  if (context.usedStates.has(flow.state)) throw finished(flow)
+  const answer = finish(context, req, flow, parameters, baseUrl)
+  context.callbacks.set(query, answer)
   try {
+    return await answer
+  } finally {
+    context.callbacks.delete(query)
+  }
+}
+
+async function finish(
+  context: GatewayContext,
+  req: Request,
+  flow: PendingFlow,
+  parameters: URLSearchParams,
+  baseUrl: string,
+): Promise<Answer> {
+  context.usedStates.set(flow.state, true)
+  const retryUrl = authorizeUrl(baseUrl, flow.server, flow.returnTo)
+  try {
+    const server = await serverOfFlow(context, req, flow)
     await finishAuthorization(context.oauth, server, flow, parameters)
+    // It has led to this sign-in; a later one begins with a challenge of its own.
+    context.challenges.delete(challengeKey(flow.user, server))
   } catch (thrown) {
     return onFailure(context, req, flow, thrown, retryUrl)
   }
   const target =
     flow.returnTo === undefined
-      ? `${baseUrl}${ROUTES_PATH}/connected/${encodeURIComponent(server.name)}`
+      ? `${baseUrl}${ROUTES_PATH}/connected/${encodeURIComponent(flow.server)}`
       : new URL(baseUrl).origin + flow.returnTo
   return redirectAnswer(target, 303, context.cookies.drop(req, flow))
 }
 
-async function findFlow(
-  { cookies, usedStates }: GatewayContext,
-  req: Request,
-  parameters: URLSearchParams,
-  baseUrl: string,
-): Promise<PendingFlow> {
-  const states = parameters.getAll('state')
-  const [state] = states
-  const flow = await cookies.find(req, states.length === 1 && state !== undefined ? state : '', baseUrl)
-  if (!usedStates.has(flow.state)) return flow
-  throw new McpDcrError('flow_not_found', 'This sign-in is finished already.', {
-    server: flow.server,
+function finished({ server }: PendingFlow): McpDcrError {
+  return new McpDcrError('flow_not_found', 'This sign-in is finished already.', {
+    server,
     fix: 'Start again.',
   })
 }
 
 /** The flow is sealed by this gateway, so an undeclared server is known by it even after a restart. */
 async function serverOfFlow(context: GatewayContext, req: Request, flow: PendingFlow): Promise<Server> {
-  const declared = context.config.servers ?? (await context.config.serversOf(req))
-  const server =
-    declared.length === 0 ? undeclaredServer(flow.server) : await requireServer(context, req, flow.server)
+  const server = context.config.undeclared
+    ? undeclaredServer(flow.server)
+    : await requireServer(context, req, flow.user, flow.server)
   if (server.url === flow.serverUrl) {
-    if (!server.declared) context.undeclared.set(server.name, server)
+    if (!server.declared) rememberUndeclared(context, flow.user, server)
     return server
   }
   throw new McpDcrError('unknown_server', `The MCP server "${flow.server}" has another url by now.`, {

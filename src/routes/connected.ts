@@ -8,7 +8,7 @@ import { requireServer, requireUser } from './servers.js'
 /** `GET /connected/:server`: where a sign-in ends that did not begin on a page of the gateway. */
 export const connected: Route = async (context, req) => {
   const user = await requireUser(context, req)
-  const server = await requireServer(context, req, req.params['server'])
+  const server = await requireServer(context, req, user, req.params['server'])
   const connection = await context.oauth.records.connections.get(connectionKey(user, server.name))
   if (connection?.value.status === 'connected') return pageAnswer(connectedPage(server.name))
   throw new McpDcrError('not_found', `You are not connected to "${server.name}".`, { server: server.name })

@@ -8,7 +8,7 @@ import { requireUser, serversOfRequest } from './servers.js'
 export const connections: Route = async (context, req) => {
   const { config, oauth } = context
   const user = await requireUser(context, req)
-  const servers = await serversOfRequest(context, req)
+  const servers = await serversOfRequest(context, req, user)
   const baseUrl = baseUrlOf(config, req)
   const states = await connectionStates(oauth.records, user, servers, oauth.clock())
   return jsonAnswer({

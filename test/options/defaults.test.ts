@@ -34,6 +34,7 @@ describe('without options', () => {
       local: true,
       servers: [],
       serversOf: expect.any(Function),
+      undeclared: true,
       user: undefined,
       clientName: 'MCP Gateway',
       clientMetadataUrl: undefined,

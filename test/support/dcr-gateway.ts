@@ -7,7 +7,7 @@ import { mcpDcr, type McpDcr, type Options } from '../../src/index.js'
 import { startApp, type App, type StartAppOptions } from './gateway.js'
 
 export interface DcrGatewayOptions extends StartAppOptions {
-  /** MCP endpoints by name; each is proxied at `/mcp/<name>`. */
+  /** MCP endpoints by name; each is proxied at `/mcp/<name>`. None: there is no `servers` option. */
   servers: Record<string, string>
   /** Beside `baseUrl`, `servers` and `store`, which are set here. */
   options?: (url: string) => Options
@@ -47,7 +47,7 @@ export async function startDcrGateway(given: DcrGatewayOptions): Promise<DcrGate
   const app = await startApp((express, { url }) => {
     dcr = mcpDcr({
       baseUrl: url,
-      servers: given.servers,
+      ...(Object.keys(given.servers).length > 0 && { servers: given.servers }),
       store: storePath,
       user: userOf,
       logger: { debug: note('debug'), info: note('info'), warn: note('warn'), error: note('error') },
