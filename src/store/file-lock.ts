@@ -15,8 +15,8 @@ export interface FileLock {
 /** How long a lock lives without its holder's heartbeat, in milliseconds: the holder may be on another host. */
 const STALE_MS = 10_000
 
-/** Locks of this process, by path. Needed only where the system does not tell when a process started. */
-const held = new Set<string>()
+/** Locks of this process by path, and how each is released. */
+const held = new Map<string, () => void>()
 
 /**
  * Locks a file for this process: a directory `<path>.lock` with a heartbeat, and `<path>.lock.owner`. A
@@ -42,22 +42,25 @@ export function lockFile(path: string, onLost: (cause: Error) => void): FileLock
       release()
       throw cannotLock(path, cause)
     }
-    held.add(path)
+    if (held.size === 0) process.on('exit', releaseAll)
     // The heartbeat notices a takeover seconds late; the owner's file tells at once.
     const stillHeld = (): boolean =>
       lost === undefined && (readOwner(ownerPath)?.token ?? self.token) === self.token
-    return {
+    const lock: FileLock = {
       left,
       assertHeld() {
         if (!stillHeld()) throw lockLost(path, lost)
       },
       release() {
         held.delete(path)
+        if (held.size === 0) process.off('exit', releaseAll)
         if (!stillHeld()) return
         removeOwner(ownerPath)
         ignoreErrors(release)
       },
     }
+    held.set(path, lock.release)
+    return lock
   } finally {
     closeDoor()
   }
@@ -107,9 +110,24 @@ function openDoor(path: string): () => void {
   }
 }
 
-/** Not imported at the top: it patches `fs` and listens to the process's signals as soon as it is loaded. */
+function releaseAll(): void {
+  for (const release of held.values()) release()
+}
+
+interface SignalExit {
+  unload?(): void
+}
+
+/** Not imported at the top: it patches `fs` as soon as it is loaded. */
 function properLockfile(): typeof import('proper-lockfile') {
-  return createRequire(import.meta.url)('proper-lockfile') as typeof import('proper-lockfile')
+  const require = createRequire(import.meta.url)
+  const { __signal_exit_emitter__: before } = process as { __signal_exit_emitter__?: { count: number } }
+  const inUse = (before?.count ?? 0) > 0
+  const library = require('proper-lockfile') as typeof import('proper-lockfile')
+  // It listens to the process's signals by signal-exit 3, which ends the process in the middle of an app's own
+  // shutdown: a `process.once('SIGTERM')` handler is not counted once it runs. We release by ourselves.
+  if (!inUse) (createRequire(require.resolve('proper-lockfile'))('signal-exit') as SignalExit).unload?.()
+  return library
 }
 
 function locked(path: string, owner: LockOwner | undefined): McpDcrError {

@@ -64,6 +64,17 @@ describe('one process at a time', () => {
     child.kill('SIGTERM')
     expect(await once(child, 'exit')).toEqual([null, 'SIGTERM'])
   })
+
+  it('lets an app finish its own shutdown, and leaves no lock then', async () => {
+    const path = newPath()
+    const { child } = await startStoreProcess(path, 'shut down')
+    child.kill('SIGTERM')
+    const [text] = (await once(child.stdout as NodeJS.ReadableStream, 'data')) as [string]
+    expect(text).toBe('shut down\n')
+    if (child.exitCode === null) await once(child, 'exit')
+    expect(child.exitCode).toBe(0)
+    expect([existsSync(`${path}.lock`), existsSync(`${path}.lock.owner`)]).toEqual([false, false])
+  })
 })
 
 describe('a holder that has ended', () => {

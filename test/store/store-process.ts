@@ -5,6 +5,16 @@ import { openJsonFileStore } from '../../src/store/json-file.js'
 const [, , path = '', task = ''] = process.argv
 const silent = { debug() {}, info() {}, warn() {}, error() {} }
 
+if (task === 'shut down') {
+  // As apps do it, before anything else.
+  process.once('SIGTERM', () => {
+    setImmediate(() => {
+      process.stdout.write('shut down\n')
+      process.exit(0)
+    })
+  })
+}
+
 try {
   const store = openJsonFileStore({ path, clock: Date.now, logger: silent })
   switch (task) {
@@ -14,6 +24,10 @@ try {
       break
     case 'hold':
       await store.compareAndSet('oauth_tokens', 'from the child', undefined, { pid: process.pid })
+      process.stdout.write('opened\n')
+      process.stdin.resume()
+      break
+    case 'shut down':
       process.stdout.write('opened\n')
       process.stdin.resume()
       break
