@@ -3,6 +3,9 @@ import type { AuthorizationServerMetadata } from '../model.js'
 import { assertEndpointUrl, type GuardedFetch, type Reach } from '../security/guarded-fetch.js'
 import { fetchMetadata, requiredString, stringList } from './fetch-metadata.js'
 
+/** How many of a resource's authorization servers are tried (SPEC 8). */
+export const MAX_AUTHORIZATION_SERVERS = 3
+
 /** How one issuer's metadata is looked for and judged. */
 export interface IssuerLookup {
   /** The issuer identifier from which the URLs are built (SPEC 10). */

@@ -1,5 +1,6 @@
 import { McpDcrError } from '../errors.js'
 import type { AuthorizationServerMetadata, Server } from '../model.js'
+import { MAX_AUTHORIZATION_SERVERS } from './authorization-server-metadata.js'
 
 /**
  * The authorization server of a server whose `authorizationUrl` and `tokenUrl` are configured. Its
@@ -13,24 +14,31 @@ export async function configuredAuthorizationServer(
   lookUp: (issuer: string) => Promise<AuthorizationServerMetadata>,
 ): Promise<AuthorizationServerMetadata> {
   const { origin } = new URL(server.oauth.authorizationUrl ?? '')
-  const sameOrigin = namedIssuers.filter(
-    (issuer) => URL.canParse(issuer) && new URL(issuer).origin === origin,
-  )
-  const pinned = server.oauth.issuer === undefined ? [] : [server.oauth.issuer]
-  for (const issuer of new Set([...pinned, ...sameOrigin, origin])) {
+  const sameOrigin = namedIssuers
+    .filter((issuer) => URL.canParse(issuer) && new URL(issuer).origin === origin)
+    .slice(0, MAX_AUTHORIZATION_SERVERS)
+  const { issuer: pinned } = server.oauth
+  for (const issuer of new Set([...(pinned === undefined ? [] : [pinned]), ...sameOrigin, origin])) {
     try {
       return withConfiguredEndpoints(await lookUp(issuer), server)
     } catch (error) {
-      // A document that is there but must not be used is an error; one that is not there is not missed.
-      if (!(error instanceof McpDcrError) || !MAY_BE_MISSING.has(error.code)) throw error
+      // A document that is there but must not be used is an error; one that is not there is not missed, and
+      // neither is another issuer's where the issuer is pinned: the provider's other tenants are not meant.
+      const isOthers = pinned !== undefined && issuer !== pinned && hasCode(error, ISSUER_MISMATCH)
+      if (!isOthers && !hasCode(error, MAY_BE_MISSING)) throw error
     }
   }
   return withConfiguredEndpoints(
-    { issuer: server.oauth.issuer ?? origin, authorization_endpoint: '', token_endpoint: '' },
+    { issuer: pinned ?? origin, authorization_endpoint: '', token_endpoint: '' },
     server,
   )
 }
 
+function hasCode(error: unknown, codes: ReadonlySet<string>): boolean {
+  return error instanceof McpDcrError && codes.has(error.code)
+}
+
+const ISSUER_MISMATCH = new Set(['issuer_mismatch'])
 const MAY_BE_MISSING = new Set([
   'discovery_failed',
   'metadata_invalid',

@@ -2,7 +2,10 @@ import { BoundedMap } from '../bounded-map.js'
 import { McpDcrError } from '../errors.js'
 import type { AuthorizationServerMetadata, Challenge, Discovered, Server } from '../model.js'
 import { reachOf, type GuardedFetch, type Reach } from '../security/guarded-fetch.js'
-import { fetchAuthorizationServerMetadata } from './authorization-server-metadata.js'
+import {
+  fetchAuthorizationServerMetadata,
+  MAX_AUTHORIZATION_SERVERS,
+} from './authorization-server-metadata.js'
 import { configuredAuthorizationServer, withConfiguredEndpoints } from './configured-endpoints.js'
 import { nameServer } from './name-server.js'
 import { findResourceMetadata, type ResourceMetadata } from './resource-metadata.js'
@@ -13,8 +16,6 @@ const LIFETIME = 5 * 60_000
 const FRESH_INTERVAL = 10_000
 /** How many discoveries are kept. */
 const CACHE_SIZE = 1000
-/** How many of a resource's authorization servers are tried (SPEC 8). */
-const MAX_AUTHORIZATION_SERVERS = 3
 
 export interface DiscoverOptions {
   /** Do not trust the cache: a token of this server was just rejected, it may have moved (RFC 9728 §5.2). Defaults to false. */

@@ -210,7 +210,10 @@ describe('a refused token request (RFC 6749 §5.2, SPEC 33)', () => {
     server = declare(`${as.url}/mcp`)
     const reply = status(code, { 'www-authenticate': 'Basic error="invalid_client"' })
     await expectFailure(finish(reply, { clientSource: 'dynamic' }), 'token_request_failed')
-    await expectFailure(finish(json({ error: 'invalid_client' }, code), { clientSource: 'dynamic' }), 'token_request_failed') // prettier-ignore
+    await expectFailure(
+      finish(json({ error: 'invalid_client' }, code), { clientSource: 'dynamic' }),
+      'token_request_failed',
+    )
     expect(await registrationsOf(context)).toHaveLength(1)
   })
 

@@ -174,7 +174,11 @@ describe('oidc-provider accepts', () => {
     { tokenEndpointAuthMethod: 'client_secret_basic' },
     { tokenEndpointAuthMethod: 'client_secret_post' },
     { clientId: 'static-client_secret_basic', clientSecret: 'p%40ss: w+rd/&=~-_.' },
-    { clientId: 'static-client_secret_post', clientSecret: 'p%40ss: w+rd/&=~-_.', tokenEndpointAuthMethod: 'client_secret_post' }, // prettier-ignore
+    {
+      clientId: 'static-client_secret_post',
+      clientSecret: 'p%40ss: w+rd/&=~-_.',
+      tokenEndpointAuthMethod: 'client_secret_post',
+    },
   ])('the exchange and the refresh of a client of %o', async (oauthConfig) => {
     const context = createOAuthContext()
     const server = declare(world.mcpServer.url, oauthConfig)
