@@ -87,7 +87,7 @@ describe('where authorization server metadata is found (SPEC 10, 11)', () => {
     ['silence', SILENCE, 'request_timeout'],
   ])('%s and nothing else is %s', async (_name, reply, code) => {
     as.replies[ASM] = reply
-    await expectFailure(discover({}, code === 'request_timeout' ? 200 : 10_000), code, as.url, ['s3cret'])
+    await expectFailure(discover({}, code === 'request_timeout' ? 1000 : 10_000), code, as.url, ['s3cret'])
     expect(mcp.count('GET', ASM)).toBe(0)
   })
 })

@@ -63,7 +63,7 @@ describe('the marker of a registration under way', () => {
 
   it.each([
     ['the connection broke off', HANG_UP, 10_000],
-    ['nothing came', SILENCE, 100],
+    ['nothing came', SILENCE, 1000],
     ['too much came', TOO_LARGE, 10_000],
   ])('stays where %s; the next call says so and registers again', async (_name, reply, timeout) => {
     const registry = await startRegistry(reply, timeout)
