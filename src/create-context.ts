@@ -25,7 +25,8 @@ export function createContext(config: Config): { context: GatewayContext; close:
       records: createRecords(store, sealer),
       // A store that is safe in one process only needs no lease that others could see.
       leases: createLeases(store.shared ? store : memoryStore({ clock }), { clock }),
-      discover: createDiscover(fetch, clock, config.local),
+      discover: createDiscover(fetch, { timeout, clock, local: config.local }),
+      unsaved: new BoundedMap(REMEMBERED),
       fetch,
       reachOf: (server) => (server.declared || config.local ? reachOf(server.url) : 'public'),
       timeout,

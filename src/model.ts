@@ -50,7 +50,6 @@ export interface AuthorizationServerMetadata {
   readonly registration_endpoint?: string
   readonly revocation_endpoint?: string
   readonly scopes_supported?: readonly string[]
-  readonly grant_types_supported?: readonly string[]
   readonly token_endpoint_auth_methods_supported?: readonly string[]
   readonly code_challenge_methods_supported?: readonly string[]
   readonly authorization_response_iss_parameter_supported?: boolean
@@ -81,10 +80,11 @@ export interface OAuthClient {
 
 /**
  * A dynamic registration (RFC 7591) at one issuer, for one MCP server and redirect URI. Kept in
- * `oauth_client_registrations`. `registering` is the durable marker that is written before the request.
+ * `oauth_client_registrations`. `registering` is the durable marker that is written before the request;
+ * `configured` remembers the issuer at which a client was first used that is configured without one.
  */
 export interface Registration {
-  readonly status: 'registering' | 'registered'
+  readonly status: 'registering' | 'registered' | 'configured'
   readonly server: string
   readonly serverUrl: string
   readonly issuer: string

@@ -33,11 +33,14 @@ export async function liveConnection(
   try {
     return usable(server, await refresh(context.oauth, server, connection))
   } catch (error) {
-    if (remaining <= 0 || !(error instanceof McpDcrError && error.code === 'refresh_failed')) throw error
+    if (remaining <= 0 || !(error instanceof McpDcrError && PASSING.has(error.code))) throw error
     context.refreshPauses.set(key, clock() + REFRESH_PAUSE)
     return connection
   }
 }
+
+/** Failures that leave the old token as it was. */
+const PASSING = new Set(['refresh_failed', 'client_invalid', 'store_write_failed', 'store_unavailable'])
 
 /** A token that lives for less than two minutes is refreshed at half its life, or every request would. */
 function refreshAhead({ obtainedAt }: Connection, expiresAt: number): number {

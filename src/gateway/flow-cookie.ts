@@ -150,7 +150,10 @@ function tooLarge({ server, scope = '' }: PendingFlow): McpDcrError {
   return new McpDcrError(
     'authorization_failed',
     `The sign-in to "${server}" asks for so many scopes (${scope.length} characters) that no cookie can hold it.`,
-    { server, fix: 'The MCP server has to name the scopes that a request needs in its challenge.' },
+    {
+      server,
+      fix: 'Tell its operator: a challenge, or the metadata, should name the scopes that are needed and no more.',
+    },
   )
 }
 

@@ -3,6 +3,8 @@ import { scanChallenges, type ScannedChallenge } from './challenge-scanner.js'
 
 /** A longer field line is not read at all, in characters; Node itself takes 16 KiB of headers by default. */
 const MAX_LINE = 16 * 1024
+/** A longer scope is not believed, in characters: it goes into the authorization request and the registration. */
+const MAX_SCOPE = 4096
 
 /**
  * The Bearer challenge among all `WWW-Authenticate` field lines (RFC 9110 §11.6.1, RFC 6750 §3,
@@ -23,7 +25,7 @@ function toChallenge({ parameters }: ScannedChallenge): Challenge {
   const first = (name: string, accept = (_value: string): boolean => true): string | undefined =>
     parameters.find(([candidate, value]) => candidate === name && accept(value))?.[1]
   const resourceMetadata = first('resource_metadata', isHttpUrl)
-  const scope = first('scope')
+  const scope = first('scope', (value) => value.length <= MAX_SCOPE)
   const error = first('error')
   const errorDescription = first('error_description')
   return {

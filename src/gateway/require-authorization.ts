@@ -60,7 +60,7 @@ export async function authorizationRequest(
     user,
     baseUrl: baseUrlOf(config, req),
     challenge: challenges.get(challengeKey(user, server)),
-    requestedScope: before?.serverUrl === server.url ? before.requestedScope : undefined,
+    stepUp: before?.status === 'connected' && before.serverUrl === server.url ? before : undefined,
     returnTo,
   }
 }

@@ -1,6 +1,7 @@
 import { BoundedMap } from '../bounded-map.js'
 import { McpDcrError } from '../errors.js'
 import type { Challenge, Server } from '../model.js'
+import { reachOf } from '../security/guarded-fetch.js'
 import type { GatewayContext } from './context.js'
 import { serverOfUrl } from './resolve-server.js'
 
@@ -24,7 +25,8 @@ export async function meetUndeclared(
   challenge: Challenge,
   upstream?: URL,
 ): Promise<Server> {
-  const { resource } = await context.oauth.discover(undefined, challenge)
+  const reach = upstream && (context.config.local ? reachOf(upstream.href) : 'public')
+  const { resource } = await context.oauth.discover(undefined, challenge, reach && { reach })
   const server = context.undeclared.get(user)?.get(resource) ?? undeclaredServer(resource)
   if (upstream !== undefined && serverOfUrl([server], upstream) === undefined) {
     throw new McpDcrError(

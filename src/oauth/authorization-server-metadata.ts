@@ -85,6 +85,7 @@ function read(
     ...flag('client_id_metadata_document_supported'),
   }
   assertPkce(metadata, lookup.allowMissingPkceMetadata)
+  assertEndpointsOfPinned(metadata, lookup)
   return metadata
 }
 
@@ -96,6 +97,29 @@ function assertIssuer(issuer: string, expected: string): void {
     `The metadata names the issuer ${quoteUntrusted(issuer)}, but ${quoteUntrusted(expected)} was asked for.`,
     {
       fix: 'If the provider is known to do this, set oauthConfig.issuer of this server to the issuer that its metadata names.',
+    },
+  )
+}
+
+/**
+ * A pinned issuer lets a document name another issuer than the one it was found at, which anybody's document
+ * could: away from the pinned issuer's origin, it is believed only as far as it leads there.
+ */
+function assertEndpointsOfPinned(
+  metadata: AuthorizationServerMetadata,
+  { issuer, pinnedIssuer }: IssuerLookup,
+): void {
+  if (pinnedIssuer === undefined) return
+  const { origin } = new URL(pinnedIssuer)
+  if (new URL(issuer).origin === origin) return
+  const { authorization_endpoint, token_endpoint, registration_endpoint = origin } = metadata
+  const endpoints = [authorization_endpoint, token_endpoint, registration_endpoint]
+  if (endpoints.every((endpoint) => new URL(endpoint).origin === origin)) return
+  throw new McpDcrError(
+    'issuer_mismatch',
+    `The metadata found at ${quoteUntrusted(issuer)} names the issuer ${pinnedIssuer}, but endpoints elsewhere.`,
+    {
+      fix: 'If they are the provider’s own, set oauthConfig.authorizationUrl and oauthConfig.tokenUrl of this server.',
     },
   )
 }

@@ -1,6 +1,5 @@
 import * as openid from 'openid-client'
-import { McpDcrError } from '../errors.js'
-import type { Challenge, Discovered, OAuthClient, PendingFlow, Server } from '../model.js'
+import type { Challenge, Connection, Discovered, OAuthClient, PendingFlow, Server } from '../model.js'
 import { assertEndpointUrl } from '../security/guarded-fetch.js'
 import { chooseScope, scopeList } from './choose-scope.js'
 import type { OAuthContext } from './context.js'
@@ -15,8 +14,8 @@ export interface AuthorizationRequest {
   readonly user: string
   readonly baseUrl: string
   readonly challenge: Challenge | undefined
-  /** What was asked for before (SPEC 39). */
-  readonly requestedScope: string | undefined
+  /** The connection that a step-up widens (SPEC 39). */
+  readonly stepUp: Pick<Connection, 'requestedScope' | 'authorizationServer'> | undefined
   /** A path and query on the gateway. */
   readonly returnTo: string | undefined
 }
@@ -35,11 +34,13 @@ export interface PreparedAuthorization {
  */
 export async function prepareAuthorization(
   context: OAuthContext,
-  { server, baseUrl, challenge, requestedScope }: AuthorizationRequest,
+  { server, baseUrl, challenge, stepUp }: AuthorizationRequest,
   options: { fresh: boolean },
 ): Promise<PreparedAuthorization> {
   const discovered = await context.discover(server, challenge, options)
-  const scope = chooseScope(server, discovered, challenge, requestedScope)
+  // Scopes are an issuer's own: what one knew may be an error at the next.
+  const isSameIssuer = stepUp?.authorizationServer.issuer === discovered.authorizationServer.issuer
+  const scope = chooseScope(server, discovered, challenge, isSameIssuer ? stepUp?.requestedScope : undefined)
   const client = await ensureClient(context, { server, discovered, scope, baseUrl })
   return { discovered, client, scope }
 }
@@ -98,7 +99,6 @@ function resourceToSend(server: Server, discovered: Discovered): string | undefi
 function whatTheCallbackNeeds({ authorizationServer }: Discovered): PendingFlow['authorizationServer'] {
   const { issuer, authorization_endpoint, token_endpoint, revocation_endpoint } = authorizationServer
   const methods = authorizationServer.token_endpoint_auth_methods_supported
-  if (token_endpoint === '') throw new McpDcrError('metadata_invalid', `${issuer} has no token endpoint.`)
   return {
     issuer,
     authorization_endpoint,

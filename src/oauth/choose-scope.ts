@@ -2,8 +2,8 @@ import type { Challenge, Discovered, Server } from '../model.js'
 
 /**
  * The scope to ask for (SPEC 25), computed once and used in registration and authorization alike: the
- * challenge's, else all that the resource supports, else the configured one, else none. What was asked
- * for before stays in (SPEC 39), and `offline_access` is added where the authorization server lists it.
+ * challenge's, else all that the resource supports, else the configured one, else none. At a step-up what was
+ * asked for before stays in (SPEC 39), and `offline_access` is added where the authorization server lists it.
  */
 export function chooseScope(
   server: Server,

@@ -1,7 +1,8 @@
-import type { Logger, Server } from '../model.js'
+import type { BoundedMap } from '../bounded-map.js'
+import type { Connection, Logger, Server } from '../model.js'
 import type { GuardedFetch, Reach } from '../security/guarded-fetch.js'
 import type { Leases } from '../store/lease.js'
-import type { Records } from '../store/records.js'
+import type { Records, Versioned } from '../store/records.js'
 import type { Discover } from './discover.js'
 
 /** What the protocol's steps share; one per `mcpDcr()`. */
@@ -11,6 +12,8 @@ export interface OAuthContext {
   readonly records: Records
   readonly leases: Leases
   readonly discover: Discover
+  /** Refreshed connections that could not be saved, with the version that they replace; by connection key. */
+  readonly unsaved: BoundedMap<string, Versioned<Connection>>
   readonly fetch: GuardedFetch
   readonly reachOf: (server: Server) => Reach
   /** The bound of one outgoing request, in milliseconds: leases last longer. */

@@ -20,6 +20,8 @@ const CACHE_SIZE = 1000
 export interface DiscoverOptions {
   /** Do not trust the cache: a token of this server was just rejected, it may have moved (RFC 9728 §5.2). Defaults to false. */
   fresh?: boolean
+  /** How private a network an undeclared upstream may lead to. Defaults to that of the URL in its challenge where the gateway is local, else to public ones. */
+  reach?: Reach
 }
 
 /**
@@ -39,26 +41,53 @@ interface Entry {
   readonly result: Promise<Discovered>
 }
 
-/** @param local whether the gateway is on loopback, where an undeclared upstream may be too. */
-export function createDiscover(fetch: GuardedFetch, clock: () => number, local: boolean): Discover {
+export interface DiscoverConfig {
+  /** Milliseconds that one request may take; a whole discovery may take twice as long. */
+  readonly timeout: number
+  /** The current time in epoch milliseconds. */
+  readonly clock: () => number
+  /** Whether the gateway is on loopback, where an undeclared upstream may be too. */
+  readonly local: boolean
+}
+
+export function createDiscover(fetch: GuardedFetch, { timeout, clock, local }: DiscoverConfig): Discover {
   const cache = new BoundedMap<string, Entry>(CACHE_SIZE)
 
-  return function discover(server, challenge, { fresh = false } = {}) {
-    const key = JSON.stringify([server?.name, server?.url, server?.oauth, challenge?.resourceMetadata])
+  return function discover(server, challenge, { fresh = false, reach } = {}) {
+    const key = JSON.stringify([server?.name, server?.url, server?.oauth, challenge?.resourceMetadata, reach])
     const cached = cache.get(key)
     if (cached !== undefined && clock() - cached.startedAt < (fresh ? FRESH_INTERVAL : LIFETIME))
       return cached.result
-    const result = discoverOnce(server, challenge, fetch, reachFor(server, challenge, local)).catch(
-      (error: unknown) => {
-        throw nameServer(error, server)
-      },
-    )
+    const result = discoverOnce(
+      server,
+      challenge,
+      withDeadline(fetch, 2 * timeout),
+      reach ?? reachFor(server, challenge, local),
+    ).catch((error: unknown) => {
+      throw nameServer(error, server)
+    })
     const entry = { startedAt: clock(), result }
     cache.set(key, entry)
     result.catch(() => {
       if (cache.get(key) === entry) cache.delete(key)
     })
     return result
+  }
+}
+
+/** Discovery makes up to a dozen requests, one after the other: each has its own bound, and all have one together. */
+function withDeadline(fetch: GuardedFetch, milliseconds: number): GuardedFetch {
+  const signal = AbortSignal.timeout(milliseconds)
+  return async (url, init, reach) => {
+    try {
+      return await fetch(url, { ...init, signal }, reach)
+    } catch (error) {
+      if (!signal.aborted) throw error
+      throw new McpDcrError('request_timeout', `Discovery took longer than ${milliseconds} ms.`, {
+        cause: error,
+        fix: 'Try again; if the servers are known to be slow, raise the timeout option.',
+      })
+    }
   }
 }
 

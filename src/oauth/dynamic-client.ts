@@ -4,6 +4,7 @@ import { registrationKey, type Versioned } from '../store/records.js'
 import { scopeList } from './choose-scope.js'
 import type { OAuthContext } from './context.js'
 import type { ClientReference, ClientRequest } from './ensure-client.js'
+import { resolveInitialAccessToken } from './initial-access-token.js'
 import { register } from './register.js'
 
 /**
@@ -55,18 +56,17 @@ export async function forgetClient(
 /** The marker goes first, so that a crash orphans nothing silently. */
 async function registerUnderLease(
   context: OAuthContext,
-  { server, discovered, scope }: ClientRequest,
+  request: ClientRequest,
   redirectUri: string,
   key: string,
   before: Versioned<Registration> | undefined,
 ): Promise<OAuthClient> {
+  const { server, discovered } = request
   const { registrations } = context.records
   if (before?.value.status === 'registering') {
     context.logger.warn('an earlier registration was cut off; registering again', { server: server.name })
   }
   await keepFormer(context, key, before?.value)
-  // What was registered before stays in, or two users with different scopes would replace each other's client.
-  const scopes = new Set([...scopeList(scope), ...scopeList(before?.value.scope)])
   const marker: Registration = {
     status: 'registering',
     server: server.name,
@@ -74,20 +74,12 @@ async function registerUnderLease(
     issuer: discovered.authorizationServer.issuer,
     redirectUri,
     createdAt: context.clock(),
-    ...(scopes.size > 0 && { scope: [...scopes].join(' ') }),
+    ...withScope(widened(request, before?.value)),
   }
   if (!(await registrations.save(key, before?.version, marker))) throw lostRace(server)
   const version = (await registrations.get(key))?.version
   try {
-    const client = await register(
-      server,
-      discovered.authorizationServer,
-      { clientName: context.clientName, redirectUri },
-      marker.scope,
-      context.fetch,
-      context.reachOf(server),
-    )
-    const registration: Registration = { ...marker, status: 'registered', ...client }
+    const registration = await registerWidened(context, request, marker)
     if (!(await registrations.save(key, version, registration))) throw lostRace(server)
     context.logger.info('registered a client', { server: server.name, issuer: registration.issuer })
     return toClient(registration) as OAuthClient
@@ -97,6 +89,51 @@ async function registerUnderLease(
     if (answered) await removeMarker(context, key, version, before?.value).catch(() => undefined)
     throw error
   }
+}
+
+/** Of a scope, in characters: what a server names may not grow without bound. */
+const MAX_SCOPE = 4096
+
+/** What was registered before stays in, or two users with different scopes would replace each other's client. */
+function widened({ server, scope }: ClientRequest, before: Registration | undefined): string | undefined {
+  if (before?.serverUrl !== server.url) return scope
+  const scopes = [...new Set([...scopeList(scope), ...scopeList(before.scope)])].join(' ')
+  return scopes === '' || scopes.length > MAX_SCOPE ? scope : scopes
+}
+
+/** A scope that the issuer has withdrawn since must not stand in the way of those that are needed now. */
+async function registerWidened(
+  context: OAuthContext,
+  { server, discovered: { authorizationServer }, scope: needed }: ClientRequest,
+  { scope: wanted, ...marker }: Registration,
+): Promise<Registration> {
+  const initialAccessToken = await resolveInitialAccessToken(server, context.timeout)
+  const registerFor = async (scope: string | undefined): Promise<Registration> => {
+    const client = await register(
+      {
+        server,
+        authorizationServer,
+        clientName: context.clientName,
+        redirectUri: marker.redirectUri,
+        scope,
+        initialAccessToken,
+      },
+      context.fetch,
+      context.reachOf(server),
+    )
+    return { ...marker, ...withScope(scope), status: 'registered', ...client }
+  }
+  try {
+    return await registerFor(wanted)
+  } catch (error) {
+    const refused = error instanceof McpDcrError && error.code === 'invalid_client_metadata'
+    if (!refused || wanted === needed) throw error
+    return registerFor(needed)
+  }
+}
+
+function withScope(scope: string | undefined): Pick<Registration, 'scope'> {
+  return scope === undefined ? {} : { scope }
 }
 
 const NO_ANSWER = new Set([
@@ -118,14 +155,23 @@ async function removeMarker(
   else await registrations.delete(key, version)
 }
 
+/** How many replaced clients are kept of one server, issuer and redirect URI. */
+const MAX_FORMER = 8
+
 /** A replaced client still refreshes what was issued under it. */
 async function keepFormer(
-  { records }: OAuthContext,
+  { records: { registrations } }: OAuthContext,
   key: string,
   registration: Registration | undefined,
 ): Promise<void> {
   if (registration?.clientId === undefined) return
-  await records.registrations.save(formerKey(key, registration.clientId), undefined, registration)
+  await registrations.save(formerKey(key, registration.clientId), undefined, registration)
+  const former = []
+  for await (const record of registrations.list()) {
+    if (record.key.startsWith(formerKey(key, ''))) former.push(record)
+  }
+  former.sort((a, b) => b.value.createdAt - a.value.createdAt)
+  for (const { key: oldest, version } of former.slice(MAX_FORMER)) await registrations.delete(oldest, version)
 }
 
 function formerKey(key: string, clientId: string): string {

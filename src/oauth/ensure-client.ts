@@ -2,7 +2,7 @@ import { McpDcrError } from '../errors.js'
 import type { AuthorizationServerMetadata, ClientSource, Discovered, OAuthClient, Server } from '../model.js'
 import type { OAuthContext } from './context.js'
 import { dynamicClient, recallDynamicClient } from './dynamic-client.js'
-import { supportedMethod } from './registration-request.js'
+import { bindStaticClient, staticClient } from './static-client.js'
 
 /** What a client is needed for. */
 export interface ClientRequest {
@@ -16,9 +16,12 @@ export interface ClientRequest {
 /**
  * The client to use, in the order of SPEC 15: configured by hand, a client metadata document, a dynamic
  * registration. One registration is in flight per MCP server, issuer and redirect URI (SPEC 20).
+ *
+ * @throws McpDcrError what registration throws; `issuer_mismatch` for a configured client of another issuer
  */
 export async function ensureClient(context: OAuthContext, request: ClientRequest): Promise<OAuthClient> {
   const { server, discovered } = request
+  await bindStaticClient(context, request)
   return (
     staticClient(server, discovered.authorizationServer) ??
     metadataDocumentClient(context, request) ??
@@ -65,19 +68,6 @@ export async function recallClient(
       fix: 'Sign in again.',
     },
   )
-}
-
-function staticClient(
-  { oauth }: Server,
-  authorizationServer: AuthorizationServerMetadata,
-): OAuthClient | undefined {
-  const { clientId, clientSecret } = oauth
-  if (clientId === undefined) return undefined
-  if (clientSecret === undefined) return { source: 'static', clientId, tokenEndpointAuthMethod: 'none' }
-  const tokenEndpointAuthMethod =
-    oauth.tokenEndpointAuthMethod ??
-    supportedMethod(authorizationServer, ['client_secret_basic', 'client_secret_post'])
-  return { source: 'static', clientId, clientSecret, tokenEndpointAuthMethod }
 }
 
 function metadataDocumentClient(

@@ -2,7 +2,6 @@ import * as openid from 'openid-client'
 import { McpDcrError, quoteUntrusted } from '../errors.js'
 import type { Connection, PendingFlow, Server } from '../model.js'
 import { connectionKey } from '../store/records.js'
-import { scopeList } from './choose-scope.js'
 import { clientConfiguration, openidFetch } from './client-configuration.js'
 import type { OAuthContext } from './context.js'
 import { forgetClient } from './dynamic-client.js'
@@ -63,7 +62,7 @@ function assertNoError({ server }: PendingFlow, parameters: URLSearchParams): vo
   const error = parameters.get('error')
   if (error === null) return
   if (error === 'access_denied') {
-    throw new McpDcrError('access_denied', 'Access was not granted.', {
+    throw new McpDcrError('access_denied', `The provider gave this gateway no access to "${server}".`, {
       server,
       fix: 'Sign in again and allow access, or ask the provider’s administrator.',
     })
@@ -110,7 +109,8 @@ async function exchangeCode(
     return readTokens(answer, context.clock())
   } catch (thrown) {
     if (thrown instanceof McpDcrError) throw nameServer(thrown, server)
-    const failure = unwrapError(thrown)
+    const sent = [client.clientSecret, flow.codeVerifier, parameters.get('code')]
+    const failure = unwrapError(thrown, sent)
     if (failure.error === 'invalid_client' && !failure.transient) {
       await forgetClient(context, server, flow)
       throw new McpDcrError(
@@ -170,32 +170,18 @@ function toConnection(flow: PendingFlow, tokens: Tokens, now: number): Connectio
   }
 }
 
-/** A sign-in that just happened wins over whatever was there; the loop is for a refresh that saves meanwhile. */
+/**
+ * A sign-in that just happened wins over whatever was there, its refresh token too: the person may be somebody
+ * else at the provider this time. The loop is for a refresh that saves meanwhile.
+ */
 async function save({ records }: OAuthContext, connection: Connection): Promise<void> {
   const key = connectionKey(connection.user, connection.server)
   for (let attempt = 0; attempt < 5; attempt++) {
     const before = await records.connections.get(key)
-    if (await records.connections.save(key, before?.version, withRequestedBefore(connection, before?.value)))
-      return
+    if (await records.connections.save(key, before?.version, connection)) return
   }
   throw new McpDcrError('store_write_failed', 'The connection kept changing while it was saved.', {
     server: connection.server,
     fix: 'Sign in again.',
   })
-}
-
-/** Google issues its refresh token once: a later sign-in with the same client keeps it (FIELD-NOTES, Google). */
-function withRequestedBefore(connection: Connection, before: Connection | undefined): Connection {
-  const same =
-    before?.clientId === connection.clientId &&
-    before.serverUrl === connection.serverUrl &&
-    before.authorizationServer.issuer === connection.authorizationServer.issuer
-  if (!same) return connection
-  const scopes = new Set([...scopeList(before.requestedScope), ...scopeList(connection.requestedScope)])
-  return {
-    ...connection,
-    ...(connection.refreshToken === undefined &&
-      before.refreshToken !== undefined && { refreshToken: before.refreshToken }),
-    ...(scopes.size > 0 && { requestedScope: [...scopes].join(' ') }),
-  }
 }

@@ -2,7 +2,7 @@ import { McpDcrError } from '../errors.js'
 import { shown } from '../security/endpoint-url.js'
 import type { GuardedFetch, Reach } from '../security/guarded-fetch.js'
 
-/** The newest MCP protocol version this library speaks; sent during discovery (SPEC 47). */
+/** Sent during discovery (SPEC 47). Not the newest: a server may refuse a version that it does not know. */
 const MCP_PROTOCOL_VERSION = '2025-11-25'
 
 /** A metadata document, or why there is none at this URL. */
@@ -73,11 +73,16 @@ export function requiredString(
   url: URL,
 ): string {
   const value = document[member]
-  if (typeof value === 'string' && value !== '') return value
+  // Control characters have no place in any of them, and end up in messages and logs.
+  if (typeof value === 'string' && value !== '' && !/\p{C}/u.test(value)) return value
   throw new McpDcrError(
     'metadata_invalid',
     `The metadata at ${shown(url)} has no ${member}` +
-      (value === undefined || value === '' ? '.' : `: it is of type ${typeof value}.`),
+      (value === undefined || value === ''
+        ? '.'
+        : typeof value === 'string'
+          ? ' that can be used: it has control characters.'
+          : `: it is of type ${typeof value}.`),
     { fix: UNUSABLE },
   )
 }

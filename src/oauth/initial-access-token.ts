@@ -5,14 +5,18 @@ import { isBearerToken } from './bearer-token.js'
 /**
  * The token that the registration endpoint wants (RFC 7591 §3), where one is configured.
  *
+ * @param timeout how long a function may take, in milliseconds
  * @throws McpDcrError `registration_failed`
  */
-export async function resolveInitialAccessToken({ name, oauth }: Server): Promise<string | undefined> {
+export async function resolveInitialAccessToken(
+  { name, oauth }: Server,
+  timeout: number,
+): Promise<string | undefined> {
   const { initialAccessToken: configured } = oauth
   if (configured === undefined) return undefined
   let token: unknown
   try {
-    token = typeof configured === 'function' ? await configured() : configured
+    token = typeof configured === 'function' ? await within(timeout, configured) : configured
   } catch (cause) {
     throw new McpDcrError('registration_failed', 'The initialAccessToken function failed.', {
       cause,
@@ -25,4 +29,16 @@ export async function resolveInitialAccessToken({ name, oauth }: Server): Promis
     server: name,
     fix: 'oauthConfig.initialAccessToken has to be, or return, a string of visible ASCII characters.',
   })
+}
+
+async function within<T>(milliseconds: number, work: () => T | Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`it took longer than ${milliseconds} ms`)), milliseconds)
+  })
+  try {
+    return await Promise.race([work(), late])
+  } finally {
+    clearTimeout(timer)
+  }
 }

@@ -15,7 +15,8 @@ import { unwrapError } from './unwrap-error.js'
  *
  * @param stale the connection whose access token is to be replaced
  * @returns the connection as it is afterwards; `needs_authorization` where only a sign-in helps; undefined where it is gone
- * @throws McpDcrError `refresh_failed` where trying later may help, and what the store throws: nothing was lost then
+ * @throws McpDcrError `refresh_failed` where trying later may help, `client_invalid` where the configured client
+ * is refused, and what the store throws: nothing was lost then
  */
 export async function refresh(
   context: OAuthContext,
@@ -25,11 +26,31 @@ export async function refresh(
   const key = connectionKey(stale.user, stale.server)
   const work = async (): Promise<Connection | undefined> => {
     const held = await context.records.connections.get(key)
-    if (held === undefined || held.value.accessToken !== stale.accessToken) return held?.value
+    if (held?.value.accessToken !== stale.accessToken || held?.value.obtainedAt !== stale.obtainedAt) {
+      return held?.value
+    }
+    const unsaved = context.unsaved.get(key)
+    if (unsaved?.version === held.version) return save(context, key, held, unsaved.value)
     if (held.value.refreshToken === undefined) return needsAuthorization(context, key, held, 'token_expired')
     return refreshUnderLease(context, server, key, held, held.value.refreshToken)
   }
   return context.leases.withLease(`refresh ${key}`, context.timeout + 5_000, work, stale.accessToken)
+}
+
+/**
+ * A failed save fails the call: the rotated token must not be used by one request and lost to the next. It is
+ * kept in memory, since using the old one again would have the whole grant revoked.
+ */
+async function save(
+  { records, unsaved }: OAuthContext,
+  key: string,
+  { version }: Versioned<Connection>,
+  refreshed: Connection,
+): Promise<Connection | undefined> {
+  unsaved.set(key, { version, value: refreshed })
+  const saved = await records.connections.save(key, version, refreshed)
+  unsaved.delete(key)
+  return saved ? refreshed : (await records.connections.get(key))?.value
 }
 
 async function refreshUnderLease(
@@ -64,9 +85,7 @@ async function refreshUnderLease(
   } catch (thrown) {
     return onFailure(context, server, key, held, thrown)
   }
-  // A failed save fails the call: the rotated token must not be used by one request and lost to the next.
-  if (await context.records.connections.save(key, held.version, refreshed)) return refreshed
-  return (await context.records.connections.get(key))?.value
+  return save(context, key, held, refreshed)
 }
 
 /** RFC 6749 §5.2. These alone say that the grant or the client is gone for good. */
@@ -87,10 +106,14 @@ async function onFailure(
   held: Versioned<Connection>,
   thrown: unknown,
 ): Promise<Connection | undefined> {
+  const isStatic = held.value.clientSource === 'static'
   if (thrown instanceof McpDcrError && thrown.code === 'client_invalid') {
+    // A configured client that differs may be a slip of the pen: the tokens wait for its correction.
+    if (isStatic) return { ...held.value, status: 'needs_authorization', reason: 'client_invalid' }
     return needsAuthorization(context, key, held, 'client_invalid')
   }
   const { error, status, transient, cause } = unwrapError(thrown)
+  if (isStatic && error === 'invalid_client' && !transient) throw staticClientRefused(server, cause)
   if (error !== undefined && !transient && FINAL.has(error)) {
     if (error === 'invalid_client') await forgetClient(context, server, held.value)
     context.logger.warn('refresh refused', { server: server.name, error })
@@ -122,4 +145,12 @@ export async function needsAuthorization(
   const { accessToken: _a, refreshToken: _r, expiresAt: _e, ...kept } = held.value
   await records.connections.save(key, held.version, { ...kept, status: 'needs_authorization', reason })
   return (await records.connections.get(key))?.value
+}
+
+function staticClientRefused(server: Server, cause: Error): McpDcrError {
+  return new McpDcrError('client_invalid', 'The provider does not accept the configured client.', {
+    server: server.name,
+    cause,
+    fix: 'Correct oauthConfig.clientId and oauthConfig.clientSecret of this server; the connection is kept.',
+  })
 }

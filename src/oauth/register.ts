@@ -3,7 +3,6 @@ import { McpDcrError, quoteUntrusted, type ErrorCode } from '../errors.js'
 import type { AuthorizationServerMetadata, Server } from '../model.js'
 import { assertEndpointUrl, type GuardedFetch, type Reach } from '../security/guarded-fetch.js'
 import { openidFetch } from './client-configuration.js'
-import { resolveInitialAccessToken } from './initial-access-token.js'
 import { nameServer } from './name-server.js'
 import { registrationInstructions } from './registration-instructions.js'
 import { registrationRequest, type ClientDescription } from './registration-request.js'
@@ -14,6 +13,14 @@ import {
 } from './registration-response.js'
 import { unwrapError } from './unwrap-error.js'
 
+/** What to register, and where. */
+export interface RegisterRequest extends ClientDescription {
+  readonly server: Server
+  readonly authorizationServer: AuthorizationServerMetadata
+  readonly scope: string | undefined
+  readonly initialAccessToken: string | undefined
+}
+
 /**
  * Registers a client (RFC 7591 §3).
  *
@@ -21,24 +28,21 @@ import { unwrapError } from './unwrap-error.js'
  * `invalid_software_statement`, `unapproved_software_statement`, `registration_failed`, `registration_response_invalid`.
  */
 export async function register(
-  server: Server,
-  authorizationServer: AuthorizationServerMetadata,
-  description: ClientDescription,
-  scope: string | undefined,
+  request: RegisterRequest,
   fetch: GuardedFetch,
   reach: Reach,
 ): Promise<RegisteredClient> {
+  const { server, authorizationServer, redirectUri, scope, initialAccessToken } = request
   if (authorizationServer.registration_endpoint === undefined) {
     throw new McpDcrError(
       'registration_endpoint_not_found',
       `${quoteUntrusted(authorizationServer.issuer)} does not offer dynamic client registration.`,
-      { server: server.name, fix: registrationInstructions(server, description.redirectUri) },
+      { server: server.name, fix: registrationInstructions(server, redirectUri) },
     )
   }
-  const metadata = registrationRequest(server, authorizationServer, description, scope)
+  const metadata = registrationRequest(server, authorizationServer, request, scope)
   try {
     assertEndpointUrl(authorizationServer.registration_endpoint, 'registration_endpoint')
-    const initialAccessToken = await resolveInitialAccessToken(server)
     const configuration = await openid.dynamicClientRegistration(
       wellKnownUrl(authorizationServer),
       metadata as Partial<openid.ClientMetadata>,
@@ -55,7 +59,7 @@ export async function register(
       authorizationServer,
     )
   } catch (error) {
-    throw nameServer(registrationError(error, server, description.redirectUri), server)
+    throw nameServer(registrationError(error, request), server)
   }
 }
 
@@ -85,8 +89,12 @@ const CODES: ReadonlyMap<string | undefined, ErrorCode> = new Map([
   ['unapproved_software_statement', 'unapproved_software_statement'],
 ])
 
-function registrationError(thrown: unknown, server: Server, redirectUri: string): McpDcrError {
-  const { error, description, status = 0, transient, cause } = unwrapError(thrown)
+function registrationError(
+  thrown: unknown,
+  { server, redirectUri, initialAccessToken }: RegisterRequest,
+): McpDcrError {
+  const sent = [initialAccessToken, server.oauth.softwareStatement]
+  const { error, description, status = 0, transient, cause } = unwrapError(thrown, sent)
   if (cause instanceof McpDcrError) return cause
   const refused = status >= 400
   const code = CODES.get(error) ?? (refused ? 'registration_failed' : 'registration_response_invalid')

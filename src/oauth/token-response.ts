@@ -18,6 +18,9 @@ export interface Tokens {
   readonly scope: string | undefined
 }
 
+/** In seconds; what is said to live longer would leave the range of dates. */
+const TEN_YEARS = 315_360_000
+
 /** What to do about an answer that has no token that can be sent. */
 export const UNUSABLE_TOKENS =
   'Check oauthConfig.tokenUrl of this server, where it is set; otherwise it is a fault of the provider.'
@@ -41,7 +44,7 @@ export async function normalizeTokenResponse(response: Response): Promise<Respon
       token_type: 'bearer',
       ...tokens,
       ...(scopes !== undefined && { scope: scopes }),
-      ...(seconds > 0 && Number.isFinite(seconds) && { expires_in: seconds }),
+      ...(seconds > 0 && Number.isFinite(seconds) && { expires_in: Math.min(seconds, TEN_YEARS) }),
     },
     ['access_token', 'token_type', 'expires_in', 'refresh_token', 'scope'],
     200,

@@ -1,9 +1,4 @@
-import {
-  AuthorizationResponseError,
-  ClientError,
-  ResponseBodyError,
-  WWWAuthenticateChallengeError,
-} from 'openid-client'
+import { ClientError, ResponseBodyError, WWWAuthenticateChallengeError } from 'openid-client'
 import { McpDcrError, quoteUntrusted } from '../errors.js'
 
 /** What a failed OAuth request came down to. */
@@ -20,13 +15,30 @@ export interface OAuthFailure {
   readonly cause: Error
 }
 
-/** Reads what openid-client threw. */
-export function unwrapError(error: unknown): OAuthFailure {
+/**
+ * Reads what openid-client threw.
+ *
+ * @param sent the secrets that were in the request: a server that echoes it must not have them shown
+ */
+export function unwrapError(error: unknown, sent: readonly (string | null | undefined)[] = []): OAuthFailure {
+  const { error: code, description, ...rest } = read(error)
+  const hide = (text: string | undefined): string | undefined =>
+    text === undefined ? undefined : quoteUntrusted(withoutSecrets(text, sent))
+  return { ...rest, error: hide(code), description: hide(description) }
+}
+
+function withoutSecrets(text: string, secrets: readonly (string | null | undefined)[]): string {
+  return secrets.reduce<string>(
+    (shown, secret) =>
+      secret ? shown.replaceAll(secret, '…').replaceAll(encodeURIComponent(secret), '…') : shown,
+    text,
+  )
+}
+
+function read(error: unknown): OAuthFailure {
   if (error instanceof ResponseBodyError) {
     return failure(error, error.error, error.error_description, error.status)
   }
-  if (error instanceof AuthorizationResponseError)
-    return failure(error, error.error, error.error_description, undefined)
   if (error instanceof WWWAuthenticateChallengeError) {
     // `.error` is undefined here: the code is among the challenge's parameters, when it is there at all.
     const parameters = error.cause.map((challenge) => challenge.parameters)
@@ -46,8 +58,8 @@ function failure(
 ): OAuthFailure {
   const network = networkFailure(error)
   return {
-    error: code === undefined ? undefined : quoteUntrusted(code),
-    description: description === undefined ? undefined : quoteUntrusted(description),
+    error: code,
+    description,
     status,
     transient:
       network !== undefined || (status !== undefined && (status >= 500 || status === 429 || status === 408)),

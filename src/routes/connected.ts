@@ -11,5 +11,8 @@ export const connected: Route = async (context, req) => {
   const server = await requireServer(context, req, user, req.params['server'])
   const connection = await context.oauth.records.connections.get(connectionKey(user, server.name))
   if (connection?.value.status === 'connected') return pageAnswer(connectedPage(server.name))
-  throw new McpDcrError('not_found', `You are not connected to "${server.name}".`, { server: server.name })
+  throw new McpDcrError('not_found', `You are not connected to "${server.name}".`, {
+    server: server.name,
+    fix: 'Connect on the gateway’s page, or open the URL that your program showed you.',
+  })
 }

@@ -40,5 +40,7 @@ async function run(context: GatewayContext, req: Request, res: Response, route: 
 }
 
 function notFound(): never {
-  throw new McpDcrError('not_found', 'There is nothing at this address.')
+  throw new McpDcrError('not_found', 'There is nothing at this address.', {
+    fix: 'Check the address, and go back to the page that you came from.',
+  })
 }

@@ -81,7 +81,9 @@ async function buffered(response: Response, url: URL, maxBytes: number): Promise
   for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
     size += chunk.byteLength
     if (size > maxBytes) {
-      throw new McpDcrError('response_too_large', `${shown(url)} sent more than ${maxBytes} bytes.`)
+      throw new McpDcrError('response_too_large', `${shown(url)} sent more than ${maxBytes} bytes.`, {
+        fix: 'Check that the URL is the right one: metadata and tokens are far smaller.',
+      })
     }
     chunks.push(chunk)
   }

@@ -121,7 +121,10 @@ export function openJsonFileStore(options: JsonFileOptions): JsonFileStore {
     }
 
     function assertOpen(): void {
-      if (closing !== undefined) throw new McpDcrError('store_unavailable', 'The store has been closed.')
+      if (closing !== undefined)
+        throw new McpDcrError('store_unavailable', 'The store has been closed.', {
+          fix: 'The gateway is shutting down; try again once it is up.',
+        })
     }
 
     return {

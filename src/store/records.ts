@@ -154,6 +154,7 @@ function joinKey(parts: readonly string[]): string {
     // A lone surrogate. Replacing it would give two users one key.
     throw new McpDcrError('invalid_options', 'A user id or a server name is not well-formed Unicode.', {
       cause,
+      fix: 'Have the user option return another id, or rename the server.',
     })
   }
 }

@@ -147,9 +147,15 @@ describe('a malformed challenge', () => {
     const huge = `Bearer resource_metadata="${METADATA}", scope="${'a'.repeat(1024 * 1024)}"`
     expect(parse(huge)).toBeUndefined()
     expect(parse(huge, 'Bearer scope="b"')).toEqual({ scope: 'b' })
-    const fits = `Bearer scope="${'a'.repeat(16 * 1024 - 15)}"`
+    const fits = `Bearer error="${'a'.repeat(16 * 1024 - 15)}"`
     expect(fits).toHaveLength(16 * 1024)
-    expect(parse(fits)?.scope).toHaveLength(16 * 1024 - 15)
+    expect(parse(fits)?.error).toHaveLength(16 * 1024 - 15)
+  })
+
+  it('has no scope of more than 4 KiB, which would go into every request from then on', () => {
+    const fits = 'a'.repeat(4096)
+    expect(parse(`Bearer scope="${fits}"`)).toEqual({ scope: fits })
+    expect(parse(`Bearer scope="${fits}a", error="x"`)).toEqual({ error: 'x' })
   })
 
   it('never throws', () => {

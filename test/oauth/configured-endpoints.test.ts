@@ -40,7 +40,6 @@ const endpoints = (): object => ({
 describe('a server whose authorizationUrl and tokenUrl are configured', () => {
   it.each<[string, Reply]>([
     ['no metadata', status(404)],
-    ['metadata that is down', status(503)],
     ['a web page', text('<!doctype html>', 'text/html')],
     ['metadata without issuer', json({})],
   ])('does without: %s', async (_name, reply) => {
@@ -50,9 +49,20 @@ describe('a server whose authorizationUrl and tokenUrl are configured', () => {
       resource: mcp.url,
       authorizationServer: { issuer: as.url, ...endpoints() },
     })
-    expect((await discover({ issuer: 'https://as.example' })).authorizationServer.issuer).toBe(
-      'https://as.example',
-    )
+    const issuer = `${as.url}/pinned`
+    expect((await discover({ issuer })).authorizationServer.issuer).toBe(issuer)
+  })
+
+  it('does without metadata that is down where the client is configured too; registration needs it', async () => {
+    Object.assign(mcp.replies, { [PRM]: status(503) })
+    Object.assign(as.replies, { [ASM]: status(503), [OIDC]: status(503) })
+    expect((await discover({ clientId: 'c1' })).authorizationServer).toEqual({
+      issuer: as.url,
+      ...endpoints(),
+    })
+    await expectFailure(discover(), 'request_failed', 'status 503')
+    as.replies[ASM] = json(metadataOf(as.url))
+    expect((await discover()).authorizationServer.registration_endpoint).toBe(`${as.url}/register`)
   })
 
   it('has the rest from the metadata of that origin; the configured endpoints win', async () => {

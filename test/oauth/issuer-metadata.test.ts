@@ -109,7 +109,7 @@ describe('the issuer (SPEC 12)', () => {
     else await expectFailure(discover(), 'issuer_mismatch', as.url + answered)
   })
 
-  it.each(['https://as.example', 'not a URL', 'x'.repeat(5000), 'https://as.example/\nmcp-dcr: forged line'])(
+  it.each(['https://as.example', 'not a URL', 'x'.repeat(5000)])(
     'that is another, %o, is refused, also from OpenID Connect metadata',
     async (issuer) => {
       serves({}, issuer)
@@ -117,6 +117,15 @@ describe('the issuer (SPEC 12)', () => {
       await expectFailure(discover(), 'issuer_mismatch', 'was asked for')
     },
   )
+
+  it('with a line break is refused before it can forge a line of the log', async () => {
+    serves({}, `${as.url}/\nmcp-dcr: forged line`)
+    await expectFailure(
+      discover(),
+      'metadata_invalid',
+      'no issuer that can be used: it has control characters',
+    )
+  })
 
   it('may be pinned for a provider whose metadata names another', async () => {
     names([`${as.url}/tenant1`])
@@ -145,6 +154,13 @@ describe('the issuer (SPEC 12)', () => {
 })
 
 describe('several authorization servers (SPEC 8)', () => {
+  it('that all are silent are not waited for one after the other', async () => {
+    const silent = await Promise.all([1, 2, 3].map(() => startFake({ [ASM]: SILENCE })))
+    names(silent.map(({ url }) => url))
+    await expectFailure(discover({}, 100), 'request_timeout')
+    expect(silent.map((it) => it.asked().length)).toEqual([1, 1, 0])
+  })
+
   it.each<[string, Reply]>([
     ['is not there', status(404)],
     ['is down', status(503)],

@@ -122,7 +122,7 @@ describe('a refresh that succeeds (RFC 6749 §6, SPEC 36, 37)', () => {
     expect(await connectionOf(context)).toBeUndefined()
   })
 
-  it('fails where it cannot be saved: the token is not used by one request and lost to the next', async () => {
+  it('fails where it cannot be saved, and is saved by the next: the old token is not used twice', async () => {
     const memory = memoryStore()
     let broken = false
     const store: CredentialStore = {
@@ -135,8 +135,46 @@ describe('a refresh that succeeds (RFC 6749 §6, SPEC 36, 37)', () => {
     context = createOAuthContext({ store })
     await save(stale)
     broken = true
+    as.replies['/token'] = json({ access_token: 'at2', token_type: 'Bearer', refresh_token: 'rt2' })
+    for (let attempt = 0; attempt < 2; attempt++) {
+      await expect(run()).rejects.toMatchObject({ code: 'store_write_failed' })
+      expect(await connectionOf(context)).toEqual(stale)
+    }
+    broken = false
+    expect(await run()).toMatchObject({ accessToken: 'at2', refreshToken: 'rt2' })
+    expect(await connectionOf(context)).toMatchObject({ accessToken: 'at2', refreshToken: 'rt2' })
+    expect(as.asked()).toEqual(['POST /token'])
+  })
+
+  it('that could not be saved gives way to a sign-in since then', async () => {
+    const memory = memoryStore()
+    let broken = true
+    const store: CredentialStore = {
+      ...memory,
+      compareAndSet: async (...args) => {
+        if (broken) throw new McpDcrError('store_write_failed', 'The disk is full.')
+        return memory.compareAndSet(...args)
+      },
+    }
+    context = createOAuthContext({ store })
+    broken = false
+    await save(stale)
+    broken = true
     await expect(run()).rejects.toMatchObject({ code: 'store_write_failed' })
-    expect(await connectionOf(context)).toEqual(stale)
+    broken = false
+    const newer = { ...stale, accessToken: 'of the sign-in', refreshToken: 'rt9' }
+    await save(newer)
+    expect(await run()).toEqual(newer)
+    stale = newer
+    expect(await run()).toMatchObject({ accessToken: 'at2', refreshToken: 'rt9' })
+  })
+
+  it('is asked for once where the server gives the same token again', async () => {
+    as.replies['/token'] = json({ access_token: 'hush-at1', token_type: 'Bearer', expires_in: 60 })
+    const [first] = await Promise.all([run(), run()])
+    expect(first?.accessToken).toBe('hush-at1')
+    expect(await run()).toEqual(first)
+    expect(as.asked()).toEqual(['POST /token'])
   })
 
   it.each([
@@ -173,12 +211,6 @@ describe('a refresh that is refused for good (RFC 6749 §5.2, SPEC 38)', () => {
     ['unauthorized_client', json({ error: 'unauthorized_client' }, 400), 'refresh_refused'],
     ['unsupported_grant_type', json({ error: 'unsupported_grant_type' }, 400), 'refresh_refused'],
     ['invalid_scope', json({ error: 'invalid_scope' }, 400), 'refresh_refused'],
-    ['invalid_client', json({ error: 'invalid_client' }, 401), 'client_invalid'],
-    [
-      'invalid_client in a challenge',
-      status(401, { 'www-authenticate': 'Basic realm="x", error="invalid_client"' }),
-      'client_invalid',
-    ],
   ])('%s: the tokens go, the record says why', async (_name, reply, reason) => {
     as.replies['/token'] = reply
     expect(await run()).toEqual(ended(reason))
@@ -224,10 +256,33 @@ describe('a refresh that is refused for good (RFC 6749 §5.2, SPEC 38)', () => {
     expect((await registrationsOf(context)).map(({ clientId }) => clientId)).toEqual(['c2'])
   })
 
-  it('needs no request where the client is gone, or is configured otherwise by now', async () => {
-    server = declare(server.url, { clientId: 'c2' })
-    expect(await run()).toEqual(ended('client_invalid'))
+  it('needs no request where the client is gone', async () => {
+    await save({ ...stale, clientSource: 'dynamic' })
+    expect(await run()).toEqual({ ...ended('client_invalid'), clientSource: 'dynamic' })
     expect(as.asked()).toEqual([])
+  })
+})
+
+describe('a configured client that is wrong deletes nothing: it may be a slip of the pen', () => {
+  it.each<[string, Reply]>([
+    ['invalid_client', json({ error: 'invalid_client' }, 401)],
+    [
+      'invalid_client in a challenge',
+      status(401, { 'www-authenticate': 'Basic realm="x", error="invalid_client"' }),
+    ],
+  ])('%s', async (_name, reply) => {
+    as.replies['/token'] = reply
+    await expectFailure(run(), 'client_invalid', 'configured client')
+    expect(await connectionOf(context)).toEqual(stale)
+  })
+
+  it('one that differs needs a sign-in, until it is corrected', async () => {
+    const right = server
+    server = declare(server.url, { clientId: 'c2' })
+    expect(await run()).toMatchObject({ status: 'needs_authorization', reason: 'client_invalid' })
+    expect([as.asked(), await connectionOf(context)]).toEqual([[], stale])
+    server = right
+    expect(await run()).toMatchObject({ status: 'connected', accessToken: 'at2' })
   })
 })
 

@@ -20,6 +20,7 @@ import {
   status,
   TOO_LARGE,
   type Registry,
+  type Reply,
 } from './support.js'
 
 /** Issues c1, c2, …. */
@@ -177,7 +178,43 @@ describe('one registration (SPEC 20)', () => {
     registry.replies['/register'] = json({ error: 'invalid_client_metadata' }, 400)
     await expectFailure(registry.ensure({ scope: 'read admin' }), 'invalid_client_metadata')
     expect(await registry.ensure({ scope: 'read' })).toMatchObject({ clientId: 'c1' })
-    expect(registry.count('POST', '/register')).toBe(2)
+    const asked = registry.requests.map(({ body }) => JSON.parse(body).scope)
+    expect(asked).toEqual(['read', 'read admin'])
+  })
+
+  it('that the issuer has withdrawn since does not stand in the way of what is needed now', async () => {
+    const registry = await startRegistry(issuing())
+    await registry.ensure({ scope: 'old' })
+    const issue = registry.replies['/register'] as Reply
+    registry.replies['/register'] = (res, request) =>
+      (request.body.includes('old') ? json({ error: 'invalid_client_metadata' }, 400) : issue)(res, request)
+    expect(await registry.ensure({ scope: 'new' })).toMatchObject({ clientId: 'c2' })
+    expect(registry.requests.map(({ body }) => JSON.parse(body).scope)).toEqual(['old', 'new old', 'new'])
+    expect((await registrationsOf(registry.context)).map(({ scope }) => scope).sort()).toEqual(['new', 'old'])
+  })
+
+  it('that grows at every request stays within bounds, and so does what is kept', async () => {
+    const registry = await startRegistry(issuing())
+    for (let i = 0; i < 30; i++) {
+      registry.context.pass(1)
+      await registry.ensure({ scope: `${i}`.padStart(400, 'x') })
+    }
+    const kept = await registrationsOf(registry.context)
+    expect(kept).toHaveLength(9)
+    for (const { scope } of kept) expect(scope?.length).toBeLessThanOrEqual(4096)
+  })
+
+  it('of a server that has another url by now is not taken over', async () => {
+    const registry = await startRegistry(issuing())
+    await registry.ensure({ scope: 'read' })
+    const server = declare(`${registry.url}/moved`)
+    await ensureClient(registry.context, {
+      server,
+      discovered: discoveredAt(registry.url),
+      scope: 'write',
+      baseUrl: BASE_URL,
+    })
+    expect(JSON.parse(registry.requests[1]?.body ?? '').scope).toBe('write')
   })
 })
 

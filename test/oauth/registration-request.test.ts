@@ -129,7 +129,7 @@ describe('the registration request (RFC 7591 §3.1, SPEC 17)', () => {
       user: 'ann',
       baseUrl: BASE_URL,
       challenge: given.challenge === undefined ? undefined : { scope: given.challenge },
-      requestedScope: undefined,
+      stepUp: undefined,
       returnTo: undefined,
     }
     const prepared = await prepareAuthorization(context, request, { fresh: false })
@@ -138,14 +138,37 @@ describe('the registration request (RFC 7591 §3.1, SPEC 17)', () => {
     expect(authorization.searchParams.get('scope')).toBe(scope ?? null)
   })
 
+  it('has at a step-up what was asked for before, of the same issuer alone (SPEC 39)', async () => {
+    const registry = await startOpenRegistry()
+    registry.replies[ASM] = json(metadataOf(registry.url))
+    const scopeAfter = async (issuer: string): Promise<string | undefined> => {
+      const { authorizationServer } = discoveredAt(issuer)
+      const request = {
+        server: declare(registry.url),
+        user: 'ann',
+        baseUrl: BASE_URL,
+        challenge: { scope: 'write' },
+        stepUp: { requestedScope: 'read', authorizationServer },
+        returnTo: undefined,
+      }
+      return (await prepareAuthorization(createOAuthContext(), request, { fresh: false })).scope
+    }
+    expect(await scopeAfter(registry.url)).toBe('read write')
+    expect(await scopeAfter('https://former.example')).toBe('write')
+  })
+
   it('is bounded by the timeout option alone', async () => {
     const signals: unknown[] = []
     const { authorizationServer } = discoveredAt('https://as.example')
     await register(
-      declare('https://mcp.example'),
-      authorizationServer,
-      { clientName: 'x', redirectUri: CALLBACK },
-      undefined,
+      {
+        server: declare('https://mcp.example'),
+        authorizationServer,
+        clientName: 'x',
+        redirectUri: CALLBACK,
+        scope: undefined,
+        initialAccessToken: undefined,
+      },
       async (_url, init) => {
         signals.push(init?.signal ?? undefined)
         return Response.json({ client_id: 'c1' }, { status: 201 })
@@ -180,9 +203,10 @@ describe('the initial access token (RFC 7591 §3)', () => {
     ['returns an empty string', () => '', /not a token/],
     ['returns two lines', () => 's3cret\r\nx-evil: 1', /not a token/],
     ['returns an object', () => ({ token: 's3cret' }), /not a token/],
+    ['does not come', () => new Promise(() => undefined), /failed/],
   ])('that %s is an error; nothing is posted, no marker stays', async (_name, initialAccessToken, says) => {
     const registry = await startOpenRegistry()
-    const context = createOAuthContext()
+    const context = createOAuthContext({ timeout: 200 })
     const oauthConfig = { initialAccessToken: initialAccessToken as () => string }
     const failing = ensureClientAt(context, registry.url, { oauthConfig })
     const error = await expectFailure(failing, 'registration_failed', says, ['s3cret'])

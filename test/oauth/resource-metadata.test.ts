@@ -137,11 +137,15 @@ describe('the resource (SPEC 7)', () => {
     'not a URL',
     'javascript:alert(1)',
     'x'.repeat(5000),
-    'https://a.example/\nmcp-dcr: forged line',
   ])('is refused where it is %o', async (other) => {
     fake.replies[PRM] = json(resource({ resource: other }))
     await expectFailure(discoverOnce(declare(mcp)), 'resource_mismatch', /^The metadata is for the resource/)
     expect(asked()).toEqual([`GET ${PRM}/public/mcp`, `GET ${PRM}`])
+  })
+
+  it('with a line break is refused before it can forge a line of the log', async () => {
+    fake.replies[PRM] = json(resource({ resource: `${mcp}\nmcp-dcr: forged line` }))
+    await expectFailure(discoverOnce(declare(mcp)), 'metadata_invalid', 'it has control characters')
   })
 
   it('is refused even where the endpoints are configured, since it is there and for another', async () => {

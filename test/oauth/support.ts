@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import { expect, onTestFinished } from 'vitest'
+import { BoundedMap } from '../../src/bounded-map.js'
 import type { McpDcrError } from '../../src/errors.js'
 import type {
   Challenge,
@@ -132,7 +133,8 @@ export function createOAuthContext(options: ContextOptions = {}): TestContext {
     clientMetadataUrl: options.clientMetadataUrl,
     records: createRecords(store, createSealer(keys)),
     leases: createLeases(memoryStore({ clock }), { clock }),
-    discover: createDiscover(fetch, clock, true),
+    discover: createDiscover(fetch, { timeout, clock, local: true }),
+    unsaved: new BoundedMap(100),
     fetch,
     reachOf: ({ url }) => reachOf(url),
     timeout,
@@ -227,10 +229,12 @@ export async function startRegistry(reply: Reply, timeout?: number): Promise<Reg
   })
 }
 
-/** Every registration that is held. */
+/** Every registration that is held; what is remembered of a configured client is none. */
 export async function registrationsOf({ records }: OAuthContext): Promise<Registration[]> {
   const all: Registration[] = []
-  for await (const { value } of records.registrations.list()) all.push(value)
+  for await (const { value } of records.registrations.list()) {
+    if (value.status !== 'configured') all.push(value)
+  }
   return all
 }
 

@@ -65,6 +65,11 @@ describe('a token answer that can be used', () => {
     ['expires_in null', json({ ...TOKENS, expires_in: null }), { expiresAt: undefined }],
     ['expires_in nonsense', json({ ...TOKENS, expires_in: 'soon' }), { expiresAt: undefined }],
     ['expires_in 0', json({ ...TOKENS, expires_in: 0 }), { expiresAt: undefined }],
+    [
+      'expires_in beyond all dates',
+      json({ ...TOKENS, expires_in: 1e300 }),
+      { expiresAt: Date.UTC(2030, 0, 1) + 315_360_000_000 },
+    ],
     ['expires_in endless', json({ ...TOKENS, expires_in: 'Infinity' }), { expiresAt: undefined }],
     ['scope as a list', json({ ...TOKENS, scope: ['read', 'write'] }), { scope: 'read write' }],
     ['scope missing: what was asked for', json({ ...TOKENS, scope: undefined }), { scope: 'asked' }],
@@ -228,6 +233,34 @@ describe('a refused token request (RFC 6749 §5.2, SPEC 33)', () => {
   })
 })
 
+describe('a server that repeats what it was sent', () => {
+  it('has none of it shown', async () => {
+    const echo: Reply = (res, request) =>
+      json({ error: 'invalid_request', error_description: decodeURIComponent(request.body) }, 400)(
+        res,
+        request,
+      )
+    const secrets = ['hush-client', 'the-verifier', 'the-code']
+    server = declare(server.url, {
+      clientId: 'client-1',
+      clientSecret: 'hush-client',
+      tokenEndpointAuthMethod: 'client_secret_post',
+    })
+    await expectFailure(finish(echo), 'token_request_failed', 'invalid_request', secrets)
+  })
+})
+
+describe('a second sign-in', () => {
+  it('keeps nothing of the first: the person may be somebody else at the provider this time', async () => {
+    await finish(json(TOKENS))
+    const { refresh_token: _, ...without } = TOKENS
+    const second = await finish(json({ ...without, access_token: 'at2' }), { scope: 'write' })
+    expect(second).toMatchObject({ accessToken: 'at2', requestedScope: 'write' })
+    expect(second.refreshToken).toBeUndefined()
+    expect(await connectionOf(context)).toEqual(second)
+  })
+})
+
 describe('the authorization response, before any token request (SPEC 28)', () => {
   it.each<[string, Record<string, string | string[]>, McpDcrError['code'], RegExp]>([
     ['another issuer', { code: 'c', iss: 'https://evil.example' }, 'issuer_mismatch', /another issuer/],
@@ -240,7 +273,12 @@ describe('the authorization response, before any token request (SPEC 28)', () =>
     ['two issuers', { code: 'c', iss: ['ISSUER', 'ISSUER'] }, 'issuer_mismatch', /another issuer/],
     ['the issuer with a slash more', { code: 'c', iss: 'ISSUER/' }, 'issuer_mismatch', /another issuer/],
     ['no issuer, though promised', { code: 'c', promised: '1' }, 'issuer_mismatch', /without the issuer/],
-    ['a refusal', { error: 'access_denied', error_description: 'hush' }, 'access_denied', /not granted/],
+    [
+      'a refusal',
+      { error: 'access_denied', error_description: 'hush' },
+      'access_denied',
+      /gave this gateway no access/,
+    ],
     [
       'an error',
       { error: 'invalid_scope', error_description: 'a\nb' },

@@ -139,7 +139,7 @@ describe('the authorization request', () => {
       user: 'ann',
       baseUrl: BASE_URL,
       challenge: undefined,
-      requestedScope: undefined,
+      stepUp: undefined,
       returnTo: undefined,
     }
     const prepared = await prepareAuthorization(context, request, { fresh: false })
@@ -187,7 +187,7 @@ describe('oidc-provider accepts', () => {
       user: 'ann',
       baseUrl: BASE_URL,
       challenge: undefined,
-      requestedScope: undefined,
+      stepUp: undefined,
       returnTo: undefined,
     }
     const prepared = await prepareAuthorization(context, request, { fresh: false })

@@ -38,11 +38,7 @@ describe('a server', () => {
     ['as an object', { notion: { url } }, { name: 'notion', url, path: '/mcp/notion', oauth: NOTHING }],
     ['with a path', { notion: { url, path: '/tools/notes' } }, { path: '/tools/notes' }],
     ['with a trailing slash', { notion: { url, path: '/tools/' } }, { path: '/tools' }],
-    [
-      'with a path as people write it',
-      { notion: { url, path: '/größe x' } },
-      { path: '/größe x' },
-    ],
+    ['with a path as people write it', { notion: { url, path: '/größe x' } }, { path: '/größe x' }],
     [
       'with a name that a path cannot hold',
       { 'my/notes?': url },
