@@ -29,6 +29,8 @@ export function createContext(config: Config): { context: GatewayContext; close:
       unsaved: new BoundedMap(REMEMBERED),
       fetch,
       reachOf: (server) => (server.declared || config.local ? reachOf(server.url) : 'public'),
+      reachOfRegistration: ({ serverUrl }) =>
+        !config.undeclared || config.local ? reachOf(serverUrl) : 'public',
       timeout,
       clock,
       logger,

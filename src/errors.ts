@@ -43,6 +43,10 @@ export const ERROR_KINDS = {
   invalid_client_metadata: { status: 502, title: 'Client metadata was refused' },
   invalid_software_statement: { status: 502, title: 'The software statement is invalid' },
   unapproved_software_statement: { status: 502, title: 'The software statement is not approved' },
+  registration_not_found: { status: 404, title: 'Unknown registration' },
+  registration_gone: { status: 410, title: 'The registration is gone' },
+  management_not_supported: { status: 409, title: 'The registration cannot be managed' },
+  management_failed: { status: 502, title: 'The registration could not be managed' },
   registration_response_invalid: { status: 502, title: 'The registration answer cannot be used' },
 
   // Authorization

@@ -93,6 +93,8 @@ export interface Registration {
   readonly createdAt: number
   /** The scope that was asked for. */
   readonly scope?: string
+  /** The client metadata that was sent (RFC 7591 §2): a change of it is noticed, and replaces it (RFC 7592 §2.2). */
+  readonly metadata?: Readonly<Record<string, unknown>>
   readonly clientId?: string
   /** Sealed at rest. */
   readonly clientSecret?: string

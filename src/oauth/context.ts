@@ -1,5 +1,5 @@
 import type { BoundedMap } from '../bounded-map.js'
-import type { Connection, Logger, Server } from '../model.js'
+import type { Connection, Logger, Registration, Server } from '../model.js'
 import type { GuardedFetch, Reach } from '../security/guarded-fetch.js'
 import type { Leases } from '../store/lease.js'
 import type { Records, Versioned } from '../store/records.js'
@@ -16,6 +16,8 @@ export interface OAuthContext {
   readonly unsaved: BoundedMap<string, Versioned<Connection>>
   readonly fetch: GuardedFetch
   readonly reachOf: (server: Server) => Reach
+  /** That of the MCP server of a registration, which may not be declared any more. */
+  readonly reachOfRegistration: (registration: Registration) => Reach
   /** The bound of one outgoing request, in milliseconds: leases last longer. */
   readonly timeout: number
   readonly clock: () => number

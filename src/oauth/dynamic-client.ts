@@ -1,211 +1,244 @@
 import { McpDcrError } from '../errors.js'
 import type { OAuthClient, Registration, Server } from '../model.js'
-import { registrationKey, type Versioned } from '../store/records.js'
+import { formerRegistrationKey, registrationKey, type Versioned } from '../store/records.js'
 import { scopeList } from './choose-scope.js'
 import type { OAuthContext } from './context.js'
 import type { ClientReference, ClientRequest } from './ensure-client.js'
-import { resolveInitialAccessToken } from './initial-access-token.js'
-import { register } from './register.js'
+import { isPassing, replaceRegistration } from './manage-registration.js'
+import { registerAnew } from './register-anew.js'
+import { registrationRequest } from './registration-request.js'
+import { coversScope, hasDrifted, isDue, isExpired, isManaged, toClient } from './registration-state.js'
 
 /**
- * The registered client for an MCP server, issuer and redirect URI; registers one where there is none that
- * can be used. One registration is in flight per key, in all instances (SPEC 20).
+ * The registered client for an MCP server, issuer and redirect URI. Where there is none, one is registered;
+ * one that is no longer as it should be is replaced at the issuer (RFC 7592), or else registered again. One of
+ * these is in flight per key, in all instances (SPEC 20).
  */
 export async function dynamicClient(context: OAuthContext, request: ClientRequest): Promise<OAuthClient> {
   const redirectUri = `${request.baseUrl}/api/oauth/callback`
-  const key = registrationKey(request.server.name, request.discovered.authorizationServer.issuer, redirectUri)
-  const known = usable(context, request, (await context.records.registrations.get(key))?.value)
+  const { server, discovered, scope } = request
+  const key = registrationKey(server.name, discovered.authorizationServer.issuer, redirectUri)
+  const known = current(context, request, redirectUri, (await context.records.registrations.get(key))?.value)
   if (known !== undefined) return known
-  const work = async (): Promise<OAuthClient> => {
-    const before = await context.records.registrations.get(key)
-    return (
-      usable(context, request, before?.value) ??
-      registerUnderLease(context, request, redirectUri, key, before)
-    )
-  }
-  const outcome = JSON.stringify([request.server.url, request.scope])
-  return context.leases.withLease(`register ${key}`, context.timeout + 5_000, work, outcome)
+  return withRegistrationLease(
+    context,
+    key,
+    async () => {
+      const held = await context.records.registrations.get(key)
+      return (
+        current(context, request, redirectUri, held?.value) ??
+        (await bringUpToDate(context, request, redirectUri, key, held)) ??
+        registerAnew(context, request, redirectUri, key, await context.records.registrations.get(key))
+      )
+    },
+    JSON.stringify([server.url, scope]),
+  )
 }
 
-/** The client that a connection or a pending flow began with, also where another has taken its place since. */
-export async function recallDynamicClient(
-  { records }: OAuthContext,
-  server: Server,
-  { clientId, redirectUri, authorizationServer }: ClientReference,
-): Promise<OAuthClient | undefined> {
-  const key = registrationKey(server.name, authorizationServer.issuer, redirectUri)
-  const current = toClient((await records.registrations.get(key))?.value)
-  if (current?.clientId === clientId) return current
-  return toClient((await records.registrations.get(formerKey(key, clientId)))?.value)
+/** Runs work that changes a registration; see {@link Leases.withLease}. It may make a handful of requests. */
+export function withRegistrationLease<T>(
+  { leases, timeout }: OAuthContext,
+  key: string,
+  work: () => Promise<T>,
+  outcome?: string,
+): Promise<T> {
+  return leases.withLease(`register ${key}`, 4 * timeout + 5_000, work, outcome)
 }
 
-/** Forgets a registration that its issuer does not know any more. */
-export async function forgetClient(
-  { records }: OAuthContext,
-  server: Server,
-  { clientSource, clientId, redirectUri, authorizationServer }: ClientReference,
-): Promise<void> {
-  if (clientSource !== 'dynamic') return
-  const key = registrationKey(server.name, authorizationServer.issuer, redirectUri)
-  for (const candidate of [key, formerKey(key, clientId)]) {
-    const held = await records.registrations.get(candidate)
-    if (held?.value.clientId === clientId) await records.registrations.delete(candidate, held.version)
-  }
+/** The client, if it is as it would be registered today, may ask for this scope, and has a secret to last. */
+function current(
+  context: OAuthContext,
+  request: ClientRequest,
+  redirectUri: string,
+  registration: Registration | undefined,
+): OAuthClient | undefined {
+  if (registration === undefined || !fits(context, request, registration)) return undefined
+  const isFresh =
+    !isDue(registration, context.clock()) && !hasDrifted(registration, wanted(context, request, redirectUri))
+  return isFresh ? toClient(registration) : undefined
 }
 
-/** The marker goes first, so that a crash orphans nothing silently. */
-async function registerUnderLease(
+/** Whether the registration would do, though it should be renewed or brought up to date. */
+function fits(
+  { clock }: OAuthContext,
+  { server, scope }: ClientRequest,
+  registration: Registration,
+): boolean {
+  return (
+    registration.serverUrl === server.url &&
+    !isExpired(registration, clock()) &&
+    coversScope(registration, scope)
+  )
+}
+
+function wanted(
+  { clientName }: OAuthContext,
+  { server, discovered, scope }: ClientRequest,
+  redirectUri: string,
+): Record<string, unknown> {
+  return registrationRequest(server, discovered.authorizationServer, { clientName, redirectUri }, scope)
+}
+
+/**
+ * Replaces a registration at its issuer where that is possible; undefined where it takes another one. With a
+ * new redirect URI it is the one for the former URI that moves.
+ */
+async function bringUpToDate(
   context: OAuthContext,
   request: ClientRequest,
   redirectUri: string,
   key: string,
-  before: Versioned<Registration> | undefined,
-): Promise<OAuthClient> {
-  const { server, discovered } = request
+  held: Versioned<Registration> | undefined,
+): Promise<OAuthClient | undefined> {
   const { registrations } = context.records
-  if (before?.value.status === 'registering') {
-    context.logger.warn('an earlier registration was cut off; registering again', { server: server.name })
-  }
-  await keepFormer(context, key, before?.value)
-  const marker: Registration = {
-    status: 'registering',
-    server: server.name,
-    serverUrl: server.url,
-    issuer: discovered.authorizationServer.issuer,
-    redirectUri,
-    createdAt: context.clock(),
-    ...withScope(widened(request, before?.value)),
-  }
-  if (!(await registrations.save(key, before?.version, marker))) throw lostRace(server)
-  const version = (await registrations.get(key))?.version
-  try {
-    const registration = await registerWidened(context, request, marker)
-    if (!(await registrations.save(key, version, registration))) throw lostRace(server)
-    context.logger.info('registered a client', { server: server.name, issuer: registration.issuer })
-    return toClient(registration) as OAuthClient
-  } catch (error) {
-    // An answer that refuses leaves no client behind; without an answer there may be one, so the marker stays.
-    const answered = !(error instanceof McpDcrError && NO_ANSWER.has(error.code))
-    if (answered) await removeMarker(context, key, version, before?.value).catch(() => undefined)
-    throw error
-  }
-}
-
-/** Of a scope, in characters: what a server names may not grow without bound. */
-const MAX_SCOPE = 4096
-
-/** What was registered before stays in, or two users with different scopes would replace each other's client. */
-function widened({ server, scope }: ClientRequest, before: Registration | undefined): string | undefined {
-  if (before?.serverUrl !== server.url) return scope
-  const scopes = [...new Set([...scopeList(scope), ...scopeList(before.scope)])].join(' ')
-  return scopes === '' || scopes.length > MAX_SCOPE ? scope : scopes
-}
-
-/** A scope that the issuer has withdrawn since must not stand in the way of those that are needed now. */
-async function registerWidened(
-  context: OAuthContext,
-  { server, discovered: { authorizationServer }, scope: needed }: ClientRequest,
-  { scope: wanted, ...marker }: Registration,
-): Promise<Registration> {
-  const initialAccessToken = await resolveInitialAccessToken(server, context.timeout)
-  const registerFor = async (scope: string | undefined): Promise<Registration> => {
-    const client = await register(
-      {
-        server,
-        authorizationServer,
-        clientName: context.clientName,
-        redirectUri: marker.redirectUri,
-        scope,
-        initialAccessToken,
-      },
-      context.fetch,
-      context.reachOf(server),
-    )
-    return { ...marker, ...withScope(scope), status: 'registered', ...client }
-  }
-  try {
-    return await registerFor(wanted)
-  } catch (error) {
-    const refused = error instanceof McpDcrError && error.code === 'invalid_client_metadata'
-    if (!refused || wanted === needed) throw error
-    return registerFor(needed)
-  }
-}
-
-function withScope(scope: string | undefined): Pick<Registration, 'scope'> {
-  return scope === undefined ? {} : { scope }
-}
-
-const NO_ANSWER = new Set([
-  'request_failed',
-  'request_timeout',
-  'response_too_large',
-  'store_write_failed',
-  'store_unavailable',
-])
-
-/** What was registered before is still good for what it was registered for. */
-async function removeMarker(
-  { records: { registrations } }: OAuthContext,
-  key: string,
-  version: string | undefined,
-  before: Registration | undefined,
-): Promise<void> {
-  if (before?.status === 'registered') await registrations.save(key, version, before)
-  else await registrations.delete(key, version)
-}
-
-/** How many replaced clients are kept of one server, issuer and redirect URI. */
-const MAX_FORMER = 8
-
-/** A replaced client still refreshes what was issued under it. */
-async function keepFormer(
-  { records: { registrations } }: OAuthContext,
-  key: string,
-  registration: Registration | undefined,
-): Promise<void> {
-  if (registration?.clientId === undefined) return
-  await registrations.save(formerKey(key, registration.clientId), undefined, registration)
-  const former = []
-  for await (const record of registrations.list()) {
-    if (record.key.startsWith(formerKey(key, ''))) former.push(record)
-  }
-  former.sort((a, b) => b.value.createdAt - a.value.createdAt)
-  for (const { key: oldest, version } of former.slice(MAX_FORMER)) await registrations.delete(oldest, version)
-}
-
-function formerKey(key: string, clientId: string): string {
-  return `${key}/${encodeURIComponent(clientId)}`
-}
-
-/** The registered client, unless it is another server's by now, its secret has expired, or it may not ask for this scope. */
-function usable(
-  { clock }: OAuthContext,
-  { server, scope }: ClientRequest,
-  registration: Registration | undefined,
-): OAuthClient | undefined {
-  if (registration?.serverUrl !== server.url) return undefined
-  const expiresAt = registration.clientSecretExpiresAt ?? 0
-  if (expiresAt !== 0 && expiresAt * 1000 <= clock()) return undefined
-  const registered = new Set(scopeList(registration.scope))
-  return scopeList(scope).every((token) => registered.has(token)) ? toClient(registration) : undefined
-}
-
-function toClient(registration: Registration | undefined): OAuthClient | undefined {
-  const { status, clientId, clientSecret, tokenEndpointAuthMethod } = registration ?? {}
-  if (status !== 'registered' || clientId === undefined || tokenEndpointAuthMethod === undefined)
+  const source = held === undefined ? await findMoved(context, request, redirectUri) : { key, held }
+  if (source === undefined) return undefined
+  const { value } = source.held
+  if (value.serverUrl !== request.server.url || !isManaged(value) || value.status !== 'registered')
     return undefined
-  return {
-    source: 'dynamic',
-    clientId,
-    tokenEndpointAuthMethod,
-    ...(clientSecret !== undefined && { clientSecret }),
+  const scope = [...new Set([...scopeList(value.scope), ...scopeList(request.scope)])].join(' ')
+  const {
+    token_endpoint_auth_method: _,
+    software_statement: __,
+    ...metadata
+  } = wanted(context, request, redirectUri)
+  try {
+    const replaced = await replaceRegistration(context, source.key, source.held, { ...metadata, scope })
+    if (source.key !== key) await move(context, source.key, replaced.held, key, redirectUri)
+    const now = (await registrations.get(key))?.value
+    context.logger.info('updated a registration', { server: value.server, issuer: value.issuer })
+    return current(context, request, redirectUri, now)
+  } catch (error) {
+    return afterFailure(context, request, source.key, source.held, error)
   }
 }
 
-function lostRace(server: Server): McpDcrError {
-  return new McpDcrError('store_write_failed', 'Another instance changed the registration meanwhile.', {
-    server: server.name,
-    fix: 'Try again.',
-  })
+/** One that is gone is forgotten; a passing failure leaves the client in use as long as it would do. */
+async function afterFailure(
+  context: OAuthContext,
+  request: ClientRequest,
+  key: string,
+  held: Versioned<Registration>,
+  error: unknown,
+): Promise<OAuthClient | undefined> {
+  if (!(error instanceof McpDcrError)) throw error
+  context.logger.warn(`${error.code}: ${error.message}`, { server: held.value.server })
+  const latest = await context.records.registrations.get(key)
+  if (error.code === 'registration_gone') {
+    if (latest !== undefined) await context.records.registrations.delete(key, latest.version)
+    return undefined
+  }
+  if (error.code !== 'management_failed') throw error
+  if (!isPassing(error)) return undefined
+  if (latest !== undefined && fits(context, request, latest.value)) return toClient(latest.value)
+  throw error
+}
+
+/** The registration for another redirect URI of this gateway: its base URL, or its port, has changed. */
+async function findMoved(
+  { records: { registrations } }: OAuthContext,
+  { server, discovered }: ClientRequest,
+  redirectUri: string,
+): Promise<{ key: string; held: Versioned<Registration> } | undefined> {
+  for await (const { key, value, version } of registrations.list()) {
+    if (
+      value.server === server.name &&
+      value.serverUrl === server.url &&
+      value.issuer === discovered.authorizationServer.issuer &&
+      value.redirectUri !== redirectUri &&
+      value.status === 'registered' &&
+      isManaged(value) &&
+      key === registrationKey(value.server, value.issuer, value.redirectUri)
+    ) {
+      return { key, held: { value, version } }
+    }
+  }
+  return undefined
+}
+
+async function move(
+  { records: { registrations } }: OAuthContext,
+  from: string,
+  { value, version }: Versioned<Registration>,
+  to: string,
+  redirectUri: string,
+): Promise<void> {
+  if (await registrations.save(to, undefined, { ...value, redirectUri }))
+    await registrations.delete(from, version)
+}
+
+/** The client that a connection or a pending flow began with, also where it has moved, or another has taken its place. */
+export async function recallDynamicClient(
+  context: OAuthContext,
+  server: Server,
+  reference: ClientReference,
+): Promise<OAuthClient | undefined> {
+  const { registrations } = context.records
+  const { clientId, redirectUri, authorizationServer } = reference
+  const key = registrationKey(server.name, authorizationServer.issuer, redirectUri)
+  for (const likely of [key, formerRegistrationKey(key, clientId)]) {
+    const held = await registrations.get(likely)
+    if (held?.value.clientId === clientId) return recall(context, { key: likely, held })
+  }
+  const [moved] = await registrationsOf(context, server, reference)
+  return moved && recall(context, moved)
+}
+
+async function recall(context: OAuthContext, found: Found): Promise<OAuthClient | undefined> {
+  return toClient((await renewIfDue(context, found)).held.value)
+}
+
+interface Found {
+  readonly key: string
+  readonly held: Versioned<Registration>
+}
+
+/** Every record of a client, wherever it is kept. */
+async function registrationsOf(
+  { records: { registrations } }: OAuthContext,
+  server: Server,
+  { clientId, authorizationServer: { issuer } }: ClientReference,
+): Promise<Found[]> {
+  const found: Found[] = []
+  for await (const { key, value, version } of registrations.list()) {
+    if (value.clientId === clientId && value.server === server.name && value.issuer === issuer) {
+      found.push({ key, held: { value, version } })
+    }
+  }
+  return found
+}
+
+/** A secret that is about to expire is renewed before it is used; where that fails, it is used as long as it lasts. */
+async function renewIfDue(context: OAuthContext, found: Found): Promise<Found> {
+  const { records, clock, logger } = context
+  if (!isDue(found.held.value, clock()) || !isManaged(found.held.value)) return found
+  return withRegistrationLease(
+    context,
+    found.key,
+    async () => {
+      const held = (await records.registrations.get(found.key)) ?? found.held
+      if (!isDue(held.value, clock())) return { ...found, held }
+      try {
+        const renewed = await replaceRegistration(context, found.key, held, {})
+        return { ...found, held: renewed.held }
+      } catch (error) {
+        if (!(error instanceof McpDcrError)) throw error
+        logger.warn(`${error.code}: ${error.message}`, { server: held.value.server })
+        return { ...found, held }
+      }
+    },
+    'renew',
+  )
+}
+
+/** Forgets a registration that its issuer does not know any more. */
+export async function forgetClient(
+  context: OAuthContext,
+  server: Server,
+  reference: ClientReference,
+): Promise<void> {
+  if (reference.clientSource !== 'dynamic') return
+  for (const { key, held } of await registrationsOf(context, server, reference)) {
+    await context.records.registrations.delete(key, held.version)
+  }
 }

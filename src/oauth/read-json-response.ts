@@ -15,8 +15,10 @@ export async function readJsonObject(response: Response): Promise<Record<string,
 }
 
 /** The members of a JSON object that have a value: `null` and `""` say as little as an absent member. */
-export function withoutEmpty(body: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null && value !== ''))
+export function withoutEmpty(body: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(body).filter(([, value]) => value !== undefined && value !== null && value !== ''),
+  )
 }
 
 /** A space-separated scope, also where the server sent a list. */

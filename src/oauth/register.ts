@@ -5,7 +5,6 @@ import { assertEndpointUrl, type GuardedFetch, type Reach } from '../security/gu
 import { openidFetch } from './client-configuration.js'
 import { nameServer } from './name-server.js'
 import { registrationInstructions } from './registration-instructions.js'
-import { registrationRequest, type ClientDescription } from './registration-request.js'
 import {
   normalizeRegistrationResponse,
   readRegisteredClient,
@@ -14,10 +13,11 @@ import {
 import { unwrapError } from './unwrap-error.js'
 
 /** What to register, and where. */
-export interface RegisterRequest extends ClientDescription {
+export interface RegisterRequest {
   readonly server: Server
   readonly authorizationServer: AuthorizationServerMetadata
-  readonly scope: string | undefined
+  readonly redirectUri: string
+  readonly metadata: Readonly<Record<string, unknown>>
   readonly initialAccessToken: string | undefined
 }
 
@@ -32,7 +32,7 @@ export async function register(
   fetch: GuardedFetch,
   reach: Reach,
 ): Promise<RegisteredClient> {
-  const { server, authorizationServer, redirectUri, scope, initialAccessToken } = request
+  const { server, authorizationServer, redirectUri, metadata, initialAccessToken } = request
   if (authorizationServer.registration_endpoint === undefined) {
     throw new McpDcrError(
       'registration_endpoint_not_found',
@@ -40,7 +40,6 @@ export async function register(
       { server: server.name, fix: registrationInstructions(server, redirectUri) },
     )
   }
-  const metadata = registrationRequest(server, authorizationServer, request, scope)
   try {
     assertEndpointUrl(authorizationServer.registration_endpoint, 'registration_endpoint')
     const configuration = await openid.dynamicClientRegistration(

@@ -15,12 +15,13 @@ export function registrationRequest(
   authorizationServer: AuthorizationServerMetadata,
   { clientName, redirectUri }: ClientDescription,
   scope: string | undefined,
+  method: string = methodToAskFor(server, authorizationServer),
 ): Record<string, unknown> {
   const { clientMetadata, softwareStatement } = server.oauth
   return {
     ...clientMetadata,
     ...commonMetadata(clientMetadata['client_name'] ?? clientName, redirectUri),
-    token_endpoint_auth_method: methodToAskFor(server, authorizationServer),
+    token_endpoint_auth_method: method,
     ...(scope !== undefined && { scope }),
     ...(softwareStatement !== undefined && { software_statement: softwareStatement }),
   }
@@ -48,7 +49,18 @@ function commonMetadata(clientName: unknown, redirectUri: string): Record<string
   }
 }
 
-function methodToAskFor(server: Server, authorizationServer: AuthorizationServerMetadata): string {
+/** Another method that the server supports, where it has refused this one; undefined where there is none. */
+export function otherMethod(
+  { oauth }: Server,
+  { token_endpoint_auth_methods_supported: supported = ['client_secret_basic'] }: AuthorizationServerMetadata,
+  refused: unknown,
+): TokenEndpointAuthMethod | undefined {
+  if (oauth.tokenEndpointAuthMethod !== undefined) return undefined
+  return METHODS.find((method) => method !== refused && supported.includes(method))
+}
+
+/** The method that is asked for: the configured one, or the first of ours that the server supports. */
+export function methodToAskFor(server: Server, authorizationServer: AuthorizationServerMetadata): string {
   return server.oauth.tokenEndpointAuthMethod ?? supportedMethod(authorizationServer, METHODS)
 }
 

@@ -142,6 +142,11 @@ export function registrationKey(server: string, issuer: string, redirectUri: str
   return joinKey([server, issuer, redirectUri])
 }
 
+/** Where a registration is kept that another one has replaced: it still refreshes what was issued under it. */
+export function formerRegistrationKey(key: string, clientId: string): string {
+  return `${key}/${encodeURIComponent(clientId)}`
+}
+
 /** The key of a connection in `oauth_tokens`. */
 export function connectionKey(user: string, server: string): string {
   return joinKey([server, user])

@@ -57,7 +57,13 @@ describe('the marker of a registration under way', () => {
     answer.open()
     await client
     expect(await registrationsOf(registry.context)).toEqual([
-      { ...marker, status: 'registered', clientId: 'c1', tokenEndpointAuthMethod: 'none' },
+      {
+        ...marker,
+        status: 'registered',
+        clientId: 'c1',
+        tokenEndpointAuthMethod: 'none',
+        metadata: JSON.parse(registry.requests[0]?.body ?? ''),
+      },
     ])
     expect(cutOff(registry)).toEqual([])
   })
@@ -138,13 +144,13 @@ describe('one registration (SPEC 20)', () => {
     expect(await ensureClient(registry.context, request)).toMatchObject({ clientId: 'c2' })
   })
 
-  it('is renewed when its secret has expired, and not a moment before', async () => {
+  it('is made again when a tenth of its secret’s lifetime is left, and not a moment before', async () => {
     const registry = await startRegistry(status(500))
     const expiresAt = registry.context.clock() / 1000 + 60
     const answer = { client_secret: 's', client_secret_expires_at: expiresAt }
     registry.replies['/register'] = json({ client_id: 'c1', ...answer }, 201)
     await registry.ensure()
-    registry.context.pass(59_999)
+    registry.context.pass(53_999)
     registry.replies['/register'] = json({ client_id: 'c2', ...answer, client_secret_expires_at: 0 }, 201)
     expect(await registry.ensure()).toMatchObject({ clientId: 'c1' })
     registry.context.pass(1)
@@ -179,7 +185,7 @@ describe('one registration (SPEC 20)', () => {
     await expectFailure(registry.ensure({ scope: 'read admin' }), 'invalid_client_metadata')
     expect(await registry.ensure({ scope: 'read' })).toMatchObject({ clientId: 'c1' })
     const asked = registry.requests.map(({ body }) => JSON.parse(body).scope)
-    expect(asked).toEqual(['read', 'read admin'])
+    expect(asked).toEqual(['read', 'read admin', undefined])
   })
 
   it('that the issuer has withdrawn since does not stand in the way of what is needed now', async () => {

@@ -29,7 +29,10 @@ describe('a refused registration (RFC 7591 §3.2.2, SPEC 19)', () => {
       const failed = await expectFailure(registry.ensure(), error, error)
       expect(failed.fix).toContain(fix)
       if (body.error_description !== null) expect(failed.message).toMatch(/because .*of this/)
-      expect([registry.asked(), await registrationsOf(registry.context)]).toEqual([['POST /register'], []])
+      // A refused value is left out once: here, the method.
+      const tries = error === 'invalid_client_metadata' ? 2 : 1
+      expect(registry.asked()).toEqual(Array(tries).fill('POST /register'))
+      expect(await registrationsOf(registry.context)).toEqual([])
     }
   })
 

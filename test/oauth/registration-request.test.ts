@@ -164,9 +164,8 @@ describe('the registration request (RFC 7591 §3.1, SPEC 17)', () => {
       {
         server: declare('https://mcp.example'),
         authorizationServer,
-        clientName: 'x',
         redirectUri: CALLBACK,
-        scope: undefined,
+        metadata: { redirect_uris: [CALLBACK] },
         initialAccessToken: undefined,
       },
       async (_url, init) => {

@@ -137,6 +137,7 @@ export function createOAuthContext(options: ContextOptions = {}): TestContext {
     unsaved: new BoundedMap(100),
     fetch,
     reachOf: ({ url }) => reachOf(url),
+    reachOfRegistration: ({ serverUrl }) => reachOf(serverUrl),
     timeout,
     clock,
     logger,
