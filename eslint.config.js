@@ -15,8 +15,8 @@ const MAY_IMPORT = {
   store: ['security/'],
   oauth: ['store/', 'security/'],
   pages: [],
-  gateway: ['options', 'connections', 'server-path', 'pages/', 'oauth/', 'store/', 'security/'],
-  routes: ['options', 'connections', 'gateway/', 'pages/', 'oauth/', 'store/', 'security/'],
+  gateway: ['options', 'connections', 'registrations', 'server-path', 'pages/', 'oauth/', 'store/', 'security/'],
+  routes: ['options', 'connections', 'registrations', 'gateway/', 'pages/', 'oauth/', 'store/', 'security/'],
 }
 
 /** These know no web framework. */

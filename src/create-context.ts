@@ -2,7 +2,9 @@ import { BoundedMap } from './bounded-map.js'
 import type { GatewayContext } from './gateway/context.js'
 import { createFlowCookies } from './gateway/flow-cookie.js'
 import { createDiscover } from './oauth/discover.js'
+import type { OAuthContext } from './oauth/context.js'
 import type { Config } from './options.js'
+import { createRegistrations } from './registrations.js'
 import { createGuardedFetch, reachOf } from './security/guarded-fetch.js'
 import { createLeases } from './store/lease.js'
 import { memoryStore } from './store/memory.js'
@@ -17,24 +19,28 @@ export function createContext(config: Config): { context: GatewayContext; close:
   const { clock, logger, timeout } = config
   const { store, sealer } = openCredentials(config)
   const fetch = createGuardedFetch({ timeout, allowPrivateNetworks: config.allowPrivateNetworks })
+  const oauth: OAuthContext = {
+    clientName: config.clientName,
+    clientMetadataUrl: config.clientMetadataUrl,
+    records: createRecords(store, sealer),
+    // A store that is safe in one process only needs no lease that others could see.
+    leases: createLeases(store.shared ? store : memoryStore({ clock }), { clock }),
+    discover: createDiscover(fetch, { timeout, clock, local: config.local }),
+    unsaved: new BoundedMap(REMEMBERED),
+    fetch,
+    reachOf: (server) => (server.declared || config.local ? reachOf(server.url) : 'public'),
+    reachOfRegistration: ({ serverUrl }) =>
+      !config.undeclared || config.local ? reachOf(serverUrl) : 'public',
+    timeout,
+    clock,
+    logger,
+  }
   const context: GatewayContext = {
     config,
-    oauth: {
-      clientName: config.clientName,
-      clientMetadataUrl: config.clientMetadataUrl,
-      records: createRecords(store, sealer),
-      // A store that is safe in one process only needs no lease that others could see.
-      leases: createLeases(store.shared ? store : memoryStore({ clock }), { clock }),
-      discover: createDiscover(fetch, { timeout, clock, local: config.local }),
-      unsaved: new BoundedMap(REMEMBERED),
-      fetch,
-      reachOf: (server) => (server.declared || config.local ? reachOf(server.url) : 'public'),
-      reachOfRegistration: ({ serverUrl }) =>
-        !config.undeclared || config.local ? reachOf(serverUrl) : 'public',
-      timeout,
-      clock,
-      logger,
-    },
+    oauth,
+    registrations: createRegistrations(oauth, (name) =>
+      config.servers?.find((server) => server.name === name),
+    ),
     cookies: createFlowCookies(sealer, clock),
     challenges: new BoundedMap(REMEMBERED),
     undeclared: new BoundedMap(1000),

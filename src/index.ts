@@ -3,6 +3,12 @@ export type { McpDcr } from './middleware.js'
 export type { RequestMcp } from './gateway/request-mcp.js'
 export type { ConnectionState } from './connections.js'
 export type { OAuthConfig, Options, ServerOptions, Servers } from './options.js'
+export type {
+  RegistrationDrift,
+  RegistrationInfo,
+  RegistrationReport,
+  Registrations,
+} from './registrations.js'
 export type { Logger } from './model.js'
 export { McpDcrError } from './errors.js'
 export type { ErrorCode } from './errors.js'

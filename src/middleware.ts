@@ -12,7 +12,9 @@ import { authorizationRequired } from './gateway/require-authorization.js'
 import { serverOfUrl } from './gateway/resolve-server.js'
 import { serveRequest } from './gateway/serve-request.js'
 import type { Server } from './model.js'
+import { disconnect, forgetServer } from './oauth/disconnect.js'
 import type { Options } from './options.js'
+import type { Registrations } from './registrations.js'
 import { resolveOptions } from './resolve-options.js'
 import { createRoutes } from './routes/index.js'
 
@@ -31,6 +33,18 @@ export interface McpDcr extends RequestHandler {
    * @throws McpDcrError `invalid_options` where `servers` is a function of the request
    */
   connections(user: string): Promise<ConnectionState[]>
+  /** The client registrations: what is held, and its management at the issuer (RFC 7592). */
+  readonly registrations: Registrations
+  /**
+   * Ends a user's connection: revokes its tokens (RFC 7009) as far as the issuer lets us, and deletes them.
+   * Resolves to whether there was one.
+   */
+  disconnect(user: string, server: string): Promise<boolean>
+  /**
+   * Deletes all that is held of a server, declared or not any more: disconnects everybody, and deletes its
+   * registrations, at their issuer too where it lets us.
+   */
+  forget(server: string): Promise<void>
   /** Releases the store, after pending writes. */
   close(): Promise<void>
 }
@@ -78,17 +92,16 @@ export function mcpDcr(options: Options = {}): McpDcr {
     fetch: (user: string, server: string) => fetchFor(context, user, server),
     connections: async (user: string) =>
       connectionStates(context.oauth.records, user, declaredServers(context), context.oauth.clock()),
+    registrations: context.registrations,
+    disconnect: async (user: string, server: string) =>
+      disconnect(context.oauth, serverNamed(context, server), user),
+    forget: (server: string) => forgetServer(context.oauth, server, findServer(context, server)),
     close,
   })
 }
 
 function fetchFor(context: GatewayContext, user: string, name: string): typeof fetch {
-  const server = declaredServers(context).find((candidate) => candidate.name === name)
-  if (server === undefined) {
-    throw new McpDcrError('unknown_server', `The servers option has no "${name}".`, {
-      fix: 'Use a name that is declared there; inside a request, req.mcp.fetch serves all others.',
-    })
-  }
+  const server = serverNamed(context, name)
   return createMcpFetch(context, {
     user,
     serverOf: (url) => serverOfUrl([server], url),
@@ -97,6 +110,18 @@ function fetchFor(context: GatewayContext, user: string, name: string): typeof f
       throw authorizationRequired(server, context.config.baseUrl)
     },
   })
+}
+
+function serverNamed(context: GatewayContext, name: string): Server {
+  const server = declaredServers(context).find((candidate) => candidate.name === name)
+  if (server !== undefined) return server
+  throw new McpDcrError('unknown_server', `The servers option has no "${name}".`, {
+    fix: 'Use a name that is declared there; inside a request, req.mcp.fetch serves all others.',
+  })
+}
+
+function findServer({ config }: GatewayContext, name: string): Server | undefined {
+  return config.servers?.find((server) => server.name === name)
 }
 
 function declaredServers({ config }: GatewayContext): readonly Server[] {

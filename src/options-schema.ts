@@ -183,6 +183,7 @@ export const optionsSchema = object({
   baseUrl: baseUrl.optional(),
   servers: z.unknown().optional(),
   user: fn.optional(),
+  admin: fn.optional(),
   clientName: text.optional(),
   clientMetadataUrl: clientMetadataUrl.optional(),
   encryptionKey: z

@@ -57,6 +57,8 @@ export interface Options {
   servers?: Servers | ((req: Request) => Servers | Promise<Servers>)
   /** The signed-in user's stable id, or undefined if nobody is signed in. Defaults to one local user, allowed only while `baseUrl` is loopback. */
   user?: (req: Request) => string | undefined | Promise<string | undefined>
+  /** Who may list and manage the registrations under `/api/oauth/registrations`. Defaults to nobody: these routes are not there. */
+  admin?: (req: Request) => boolean | Promise<boolean>
   /** The name that authorization servers show when they ask for consent. Defaults to `MCP Gateway`. */
   clientName?: string
   /** An https URL of a client metadata document hosted elsewhere (CIMD). Defaults to `<baseUrl>/api/oauth/client.json` where `baseUrl` is https. */
@@ -89,6 +91,8 @@ export interface Config {
   readonly undeclared: boolean
   /** Undefined: one local user. */
   readonly user: Options['user']
+  /** Undefined: the routes that manage registrations are not there. */
+  readonly admin: Options['admin']
   readonly clientName: string
   readonly clientMetadataUrl: string | undefined
   /** The keys as given, newest first; undefined: the key file beside the store. */

@@ -32,6 +32,7 @@ export function resolveOptions(
     local,
     ...resolveServersOption(options.servers, directory),
     user: options.user,
+    admin: options.admin,
     clientName: options.clientName ?? 'MCP Gateway',
     clientMetadataUrl: options.clientMetadataUrl,
     encryptionKeys: encryptionKeys(options, env),

@@ -2,6 +2,7 @@ import type { BoundedMap } from '../bounded-map.js'
 import type { Challenge, Connection, Server } from '../model.js'
 import type { OAuthContext } from '../oauth/context.js'
 import type { Config } from '../options.js'
+import type { Registrations } from '../registrations.js'
 import { connectionKey } from '../store/records.js'
 import type { FlowCookies } from './flow-cookie.js'
 import type { Answer } from './intercept.js'
@@ -10,6 +11,7 @@ import type { Answer } from './intercept.js'
 export interface GatewayContext {
   readonly config: Config
   readonly oauth: OAuthContext
+  readonly registrations: Registrations
   readonly cookies: FlowCookies
   /** The newest challenge by user and server, for the sign-in that it leads to. */
   readonly challenges: BoundedMap<string, Challenge>

@@ -1,6 +1,7 @@
 import { BoundedMap } from '../bounded-map.js'
 import { McpDcrError } from '../errors.js'
 import type { Challenge, Server } from '../model.js'
+import { bareServer } from '../oauth/bare-server.js'
 import { reachOf } from '../security/guarded-fetch.js'
 import type { GatewayContext } from './context.js'
 import { serverOfUrl } from './resolve-server.js'
@@ -46,16 +47,5 @@ export function rememberUndeclared({ undeclared }: GatewayContext, user: string,
 
 /** The server that an undeclared upstream's resource identifier stands for. */
 export function undeclaredServer(resource: string): Server {
-  return {
-    name: resource,
-    url: resource,
-    path: undefined,
-    declared: false,
-    oauth: {
-      clientMetadata: {},
-      authorizationParams: {},
-      allowMissingPkceMetadata: false,
-      strictResource: false,
-    },
-  }
+  return bareServer(resource, resource)
 }

@@ -37,8 +37,9 @@ export async function readRegistration(
 
 /**
  * Replaces the client's metadata at its issuer (RFC 7592 §2.2), a full replacement: what the server returned
- * last, and these changes. A change of undefined removes a member. The caller holds the registration's lease.
+ * last, and these changes; one of null removes a member. The caller holds the registration's lease.
  *
+ * @param options.remember whether the changes are the configuration's, by which later ones are noticed. Defaults to true.
  * @throws McpDcrError `management_not_supported`, `registration_gone`, `management_failed`; nothing was saved then
  */
 export async function replaceRegistration(
@@ -46,6 +47,7 @@ export async function replaceRegistration(
   key: string,
   before: Versioned<Registration>,
   changes: Metadata,
+  { remember = true }: { remember?: boolean } = {},
 ): Promise<ManagedRegistration> {
   const { held, remote } = await readIfAllowed(context, key, before)
   const { clientId, clientSecret, tokenEndpointAuthMethod } = held.value
@@ -58,7 +60,9 @@ export async function replaceRegistration(
   const body = withoutEmpty({ ...metadata, client_id: clientId, client_secret: clientSecret })
   const response = await request(context, held.value, 'PUT', body)
   // What was asked for, not what the server made of it: a later change of ours is told by that.
-  return absorb(context, key, held, response, withoutEmpty({ ...held.value.metadata, ...changes }))
+  const remembered = remember ? withoutEmpty({ ...held.value.metadata, ...changes }) : {}
+  const scope = typeof changes['scope'] === 'string' ? { scope: changes['scope'] } : {}
+  return absorb(context, key, held, response, { ...(remember && { metadata: remembered }), ...scope })
 }
 
 /**
@@ -185,7 +189,7 @@ async function absorb(
   key: string,
   held: Versioned<Registration>,
   response: Response,
-  metadata: Metadata,
+  changes: Partial<Registration>,
 ): Promise<ManagedRegistration> {
   const body = withoutEmpty((await readJsonObject(response)) ?? {})
   const { value, version } = held
@@ -193,7 +197,7 @@ async function absorb(
     throw managementFailed(value, 'Management', 'the answer is about another client', false)
   }
   const remote = Object.fromEntries(Object.entries(body).filter(([name]) => !NOT_METADATA.includes(name)))
-  const changed: Registration = { ...value, ...changesOf(body, value), ...metadataOf(metadata) }
+  const changed: Registration = { ...value, ...changesOf(body, value), ...changes }
   if (JSON.stringify(changed) === JSON.stringify(value)) return { held, remote }
   if (!(await registrations.save(key, version, changed))) {
     throw new McpDcrError('store_write_failed', 'Another instance changed the registration meanwhile.', {
@@ -203,12 +207,6 @@ async function absorb(
   }
   const saved = await registrations.get(key)
   return { held: saved ?? { value: changed, version }, remote }
-}
-
-function metadataOf(metadata: Metadata): Pick<Registration, 'metadata' | 'scope'> {
-  if (Object.keys(metadata).length === 0) return {}
-  const { scope } = metadata
-  return { metadata, ...(typeof scope === 'string' && { scope }) }
 }
 
 function changesOf(

@@ -8,6 +8,14 @@ import { callback } from './callback.js'
 import { clientMetadata } from './client-metadata.js'
 import { connected } from './connected.js'
 import { connections } from './connections.js'
+import { disconnect } from './disconnect.js'
+import {
+  deleteRegistration,
+  listRegistrations,
+  readRegistration,
+  renewRegistration,
+  updateRegistration,
+} from './registrations.js'
 
 /** One route: what it answers, or throws. */
 export type Route = (context: GatewayContext, req: Request) => Answer | Promise<Answer>
@@ -15,18 +23,22 @@ export type Route = (context: GatewayContext, req: Request) => Answer | Promise<
 /** What is mounted under `/api/oauth`. */
 export function createRoutes(context: GatewayContext): Router {
   const router = express.Router()
-  const mount = (path: string, route: Route): void => {
-    router.get(path, (req: Request, res: Response, _next: NextFunction) => run(context, req, res, route))
-  }
-  mount('/callback', callback)
-  mount('/authorize/:server', authorize)
-  mount('/connected/:server', connected)
-  mount('/connections', connections)
-  mount('/client.json', clientMetadata)
+  const answer = (route: Route) => (req: Request, res: Response) => run(context, req, res, route)
+  router.get('/callback', answer(callback))
+  router.get('/authorize/:server', answer(authorize))
+  router.get('/connected/:server', answer(connected))
+  router.get('/connections', answer(connections))
+  router.delete('/connections/:server', answer(disconnect))
+  router.get('/client.json', answer(clientMetadata))
+  router.get('/registrations', answer(listRegistrations))
+  router.get('/registrations/:id', answer(readRegistration))
+  router.put('/registrations/:id', express.json({ limit: '64kb' }), answer(updateRegistration))
+  router.post('/registrations/:id/renew', answer(renewRegistration))
+  router.delete('/registrations/:id', answer(deleteRegistration))
   router.use((req, res) => run(context, req, res, notFound))
-  // Malformed percent-encoding, which Express would answer with a page of its own.
-  router.use((_error: unknown, req: Request, res: Response, _next: NextFunction) =>
-    run(context, req, res, notFound),
+  // Malformed percent-encoding, or a body that is no JSON; Express would answer with a page of its own.
+  router.use((error: { type?: unknown }, req: Request, res: Response, _next: NextFunction) =>
+    run(context, req, res, error.type === undefined ? notFound : badBody),
   )
   return router
 }
@@ -42,5 +54,11 @@ async function run(context: GatewayContext, req: Request, res: Response, route: 
 function notFound(): never {
   throw new McpDcrError('not_found', 'There is nothing at this address.', {
     fix: 'Check the address, and go back to the page that you came from.',
+  })
+}
+
+function badBody(): never {
+  throw new McpDcrError('invalid_request', 'The body is no JSON, or too long.', {
+    fix: 'Send a JSON object of less than 64 KB, as application/json.',
   })
 }

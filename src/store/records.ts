@@ -152,6 +152,11 @@ export function connectionKey(user: string, server: string): string {
   return joinKey([server, user])
 }
 
+/** What the keys of a server's registrations and connections begin with. */
+export function serverPrefix(server: string): string {
+  return `${joinKey([server])}/`
+}
+
 function joinKey(parts: readonly string[]): string {
   try {
     return parts.map(encodeURIComponent).join('/')

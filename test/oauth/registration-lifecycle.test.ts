@@ -285,7 +285,10 @@ describe('a refused value is left out once (SPEC 19)', () => {
   }
 
   it('the scope; the client may then ask for it all the same', async () => {
-    const { as, context, client } = await register(({ scope }) => scope && 'no', 'read')
+    const { as, context, client } = await register(
+      ({ scope }) => (scope === undefined ? undefined : 'no'),
+      'read',
+    )
     expect(await client).toMatchObject({ clientId: 'c1', tokenEndpointAuthMethod: 'none' })
     expect((await registrationsOf(context))[0]).toMatchObject({ scope: 'read' })
     expect(as.count('POST', '/register')).toBe(2)

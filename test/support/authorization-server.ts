@@ -46,6 +46,8 @@ export interface AuthorizationServer extends TestServer {
   registrations(): number
   /** Prunes a client without telling anyone. */
   forgetClient(clientId: string): void
+  /** Changes a client's metadata, as its dashboard would. */
+  changeClient(clientId: string, changes: Metadata): void
   /** Changes the metadata document before it is served; may be set at any time. */
   metadata: ((document: Metadata) => Metadata) | undefined
   /** What went wrong inside oidc-provider. */
@@ -90,6 +92,8 @@ export async function startAuthorizationServer(
     errors,
     metadata: options.metadata,
     registrations: () => memory.of('Client').size,
+    changeClient: (clientId: string, changes: Metadata) =>
+      void memory.of('Client').set(clientId, { ...memory.of('Client').get(clientId), ...changes }),
     forgetClient: (clientId: string) => void memory.of('Client').delete(clientId),
     count: (method: string, path: string | RegExp) =>
       count(method, typeof path !== 'string' || path.includes('/.well-known/') ? path : prefix + path),

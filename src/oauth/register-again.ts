@@ -1,0 +1,83 @@
+import { McpDcrError } from '../errors.js'
+import type { Registration, Server } from '../model.js'
+import { registrationKey, type Versioned } from '../store/records.js'
+import type { OAuthContext } from './context.js'
+import { replaceRegistration } from './manage-registration.js'
+import { registerAnew } from './register-anew.js'
+import { isManaged } from './registration-state.js'
+
+/**
+ * Renews a registration: at its issuer where that gives a new secret or token, otherwise by registering anew;
+ * the former client is kept for what was issued under it. The caller holds the registration's lease.
+ *
+ * @param server the declared server, without which nothing can be registered
+ * @throws McpDcrError what discovery, registration and management throw; `unknown_server`
+ */
+export async function registerAgain(
+  context: OAuthContext,
+  server: Server | undefined,
+  key: string,
+  before: Versioned<Registration>,
+): Promise<Registration> {
+  const { registrations } = context.records
+  const { server: name, serverUrl, scope, redirectUri, issuer } = before.value
+  const renewed = await renewAtIssuer(context, key, before)
+  if (renewed !== undefined) return renewed
+  if (key !== registrationKey(name, issuer, redirectUri)) {
+    throw new McpDcrError(
+      'management_not_supported',
+      'Another registration has taken the place of this one.',
+      {
+        server: name,
+        fix: 'Renew that one. This one is kept for what was issued under it, and may be deleted.',
+      },
+    )
+  }
+  if (server?.url !== serverUrl) {
+    throw new McpDcrError(
+      'unknown_server',
+      `The servers option has no "${name}" at the URL of this registration.`,
+      {
+        server: name,
+        fix: 'Forget the server, which deletes what is held of it.',
+      },
+    )
+  }
+  const discovered = await context.discover(server, undefined, { fresh: true })
+  if (discovered.authorizationServer.issuer !== issuer) {
+    throw new McpDcrError('issuer_mismatch', `The MCP server "${name}" has another issuer by now.`, {
+      server: name,
+      fix: 'The next sign-in registers there. Delete this registration.',
+    })
+  }
+  const baseUrl = redirectUri.slice(0, -'/api/oauth/callback'.length)
+  const request = { server, discovered, scope, baseUrl }
+  await registerAnew(context, request, redirectUri, key, await registrations.get(key))
+  return (await registrations.get(key))?.value ?? before.value
+}
+
+/** Undefined where the issuer has no management, does not know the client, or leaves everything as it was. */
+async function renewAtIssuer(
+  context: OAuthContext,
+  key: string,
+  before: Versioned<Registration>,
+): Promise<Registration | undefined> {
+  if (!isManaged(before.value)) return undefined
+  try {
+    const { held } = await replaceRegistration(context, key, before, {})
+    return isRenewed(before.value, held.value) ? held.value : undefined
+  } catch (error) {
+    if (!(error instanceof McpDcrError) || error.code !== 'registration_gone') throw error
+    const latest = await context.records.registrations.get(key)
+    if (latest !== undefined) await context.records.registrations.delete(key, latest.version)
+    return undefined
+  }
+}
+
+function isRenewed(before: Registration, after: Registration): boolean {
+  return (
+    before.clientSecret === undefined ||
+    after.clientSecret !== before.clientSecret ||
+    (after.clientSecretExpiresAt ?? 0) > (before.clientSecretExpiresAt ?? 0)
+  )
+}

@@ -1,0 +1,190 @@
+import { createHash } from 'node:crypto'
+import { McpDcrError, quoteUntrusted } from './errors.js'
+import type { Registration, Server, TokenEndpointAuthMethod } from './model.js'
+import type { OAuthContext } from './oauth/context.js'
+import { withRegistrationLease } from './oauth/dynamic-client.js'
+import { deleteRegistration, readRegistration, replaceRegistration } from './oauth/manage-registration.js'
+import { registerAgain } from './oauth/register-again.js'
+import { isManaged } from './oauth/registration-state.js'
+import type { Versioned } from './store/records.js'
+
+/** A registration, without anything secret. */
+export interface RegistrationInfo {
+  /** Names it in {@link Registrations} and in the routes. Stays the same as long as the server, issuer and redirect URI do. */
+  id: string
+  /**
+   * `registering`: a request is under way, or was cut off. `configured`: not registered but configured, and
+   * bound to the issuer at which it was first used.
+   */
+  status: 'registering' | 'registered' | 'configured'
+  server: string
+  serverUrl: string
+  issuer: string
+  redirectUri: string
+  clientId?: string
+  tokenEndpointAuthMethod?: TokenEndpointAuthMethod
+  /** What the client may ask for, space-separated. */
+  scope?: string
+  /** Whether the issuer lets it be read, updated, renewed and deleted (RFC 7592). */
+  managed: boolean
+  /** When the gateway began to register it, in epoch milliseconds. */
+  createdAt: number
+  /** When the client id was issued, in epoch seconds (RFC 7591 §3.2.1). */
+  clientIdIssuedAt?: number
+  /** When the secret expires, in epoch seconds; 0 is never (RFC 7591 §3.2.1). */
+  clientSecretExpiresAt?: number
+}
+
+/** Where the issuer's view of a client differs from ours. */
+export interface RegistrationDrift {
+  /** The client metadata member (RFC 7591 §2). */
+  member: string
+  /** What the gateway registered it with. */
+  held: unknown
+  /** What the issuer says; undefined where it says nothing. */
+  remote: unknown
+}
+
+/** What an issuer says of a client beside what is held of it. */
+export interface RegistrationReport {
+  registration: RegistrationInfo
+  /** The client metadata as the issuer returned it, without anything secret. */
+  remote: Record<string, unknown>
+  drift: RegistrationDrift[]
+}
+
+/**
+ * The client registrations, and their management at the issuer (RFC 7592). Rotated registration access tokens
+ * and secrets are saved before a call returns.
+ *
+ * Rejects with `McpDcrError`: `registration_not_found` for an unknown id; `invalid_request` for metadata that
+ * cannot be changed; `management_not_supported` where the
+ * issuer gave no access; `registration_gone` where it does not know the client any more; `management_failed`
+ * where it refused, or could not be reached; and what the store throws. Nothing is lost then.
+ */
+export interface Registrations {
+  list(): Promise<RegistrationInfo[]>
+  /** Reads the client at its issuer, and compares. */
+  read(id: string): Promise<RegistrationReport>
+  /**
+   * Changes client metadata (RFC 7591 §2) at the issuer, such as `logo_uri` or `contacts`; null removes a
+   * member. What the configuration sets is put back when that changes next.
+   */
+  update(id: string, clientMetadata: Record<string, unknown>): Promise<RegistrationInfo>
+  /** Renews the secret and the registration access token; where the issuer does not do that, registers again. */
+  renew(id: string): Promise<RegistrationInfo>
+  /** Deletes the client at its issuer, then here. What was connected by it needs a new sign-in once its tokens expire. */
+  delete(id: string): Promise<void>
+}
+
+/** @param serverOf the declared server of a name, where there is one */
+export function createRegistrations(
+  context: OAuthContext,
+  serverOf: (name: string) => Server | undefined,
+): Registrations {
+  const { registrations } = context.records
+
+  async function find(id: string): Promise<{ key: string } & Versioned<Registration>> {
+    for await (const record of registrations.list()) if (idOf(record.key) === id) return record
+    throw new McpDcrError('registration_not_found', `There is no registration "${quoteUntrusted(id)}".`, {
+      fix: 'Take the id from the list of registrations.',
+    })
+  }
+
+  /** Finds it again under its lease: the token that was read before may have been rotated. */
+  async function withRegistration<T>(
+    id: string,
+    work: (key: string, held: Versioned<Registration>) => Promise<T>,
+  ): Promise<T> {
+    const { key } = await find(id)
+    return withRegistrationLease(context, key, async () => work(key, await find(id)))
+  }
+
+  return {
+    async list() {
+      const all: RegistrationInfo[] = []
+      for await (const { key, value } of registrations.list()) all.push(infoOf(key, value))
+      return all
+    },
+
+    read: (id) =>
+      withRegistration(id, async (key, before) => {
+        const { held, remote } = await readRegistration(context, key, before)
+        return { registration: infoOf(key, held.value), remote, drift: driftOf(held.value, remote) }
+      }),
+
+    update: (id, clientMetadata) =>
+      withRegistration(id, async (key, before) => {
+        assertChangeable(clientMetadata, before.value)
+        const { held } = await replaceRegistration(context, key, before, clientMetadata, { remember: false })
+        return infoOf(key, held.value)
+      }),
+
+    renew: (id) =>
+      withRegistration(id, async (key, before) => {
+        const renewed = await registerAgain(context, serverOf(before.value.server), key, before)
+        return infoOf(key, renewed)
+      }),
+
+    delete: (id) =>
+      withRegistration(id, async (key, held) => {
+        // A configured client is nobody's to delete; only what is remembered of it.
+        if (held.value.status !== 'configured') await deleteRegistration(context, held.value)
+        await registrations.delete(key, held.version)
+      }),
+  }
+}
+
+function idOf(key: string): string {
+  return createHash('sha256').update(key).digest('base64url').slice(0, 22)
+}
+
+function infoOf(key: string, registration: Registration): RegistrationInfo {
+  const {
+    clientSecret: _s,
+    registrationAccessToken: _t,
+    registrationClientUri: _u,
+    metadata: _m,
+    ...rest
+  } = registration
+  return { id: idOf(key), ...rest, managed: isManaged(registration) }
+}
+
+const NOT_CHANGEABLE = [
+  'client_id', 'client_secret', 'client_secret_expires_at', 'client_id_issued_at', 'registration_access_token',
+  'registration_client_uri', 'software_statement',
+] // prettier-ignore
+
+function assertChangeable(clientMetadata: unknown, { server, redirectUri }: Registration): void {
+  const refuse = (message: string): never => {
+    throw new McpDcrError('invalid_request', message, {
+      server,
+      fix: 'Send an object of client metadata by their names in RFC 7591 §2, such as {"logo_uri": "https://…"}.',
+    })
+  }
+  if (typeof clientMetadata !== 'object' || clientMetadata === null || Array.isArray(clientMetadata)) {
+    return refuse('The client metadata is not an object.')
+  }
+  const fixed = NOT_CHANGEABLE.find((name) => name in clientMetadata)
+  if (fixed !== undefined) return refuse(`${fixed} is the issuer’s own and cannot be changed.`)
+  const { redirect_uris: uris } = clientMetadata as { redirect_uris?: unknown }
+  if (uris !== undefined && !(Array.isArray(uris) && uris.includes(redirectUri))) {
+    return refuse(`redirect_uris has to hold ${redirectUri}, or sign-ins would fail.`)
+  }
+}
+
+/** The members that the gateway sent, where the issuer's answer differs; a list in another order does not. */
+function driftOf(
+  { metadata = {}, scope }: Registration,
+  remote: Record<string, unknown>,
+): RegistrationDrift[] {
+  const held: Record<string, unknown> = { ...metadata, ...(scope !== undefined && { scope }) }
+  return Object.keys(held)
+    .filter((member) => comparable(held[member]) !== comparable(remote[member]))
+    .map((member) => ({ member, held: held[member], remote: remote[member] }))
+}
+
+function comparable(value: unknown): string {
+  const list = typeof value === 'string' && value.includes(' ') ? value.split(' ') : value
+  return JSON.stringify(Array.isArray(list) ? [...(list as unknown[])].map(String).sort() : (list ?? null))
+}
