@@ -7,20 +7,21 @@ const EVERYWHERE = ['model', 'errors', 'bounded-map']
 
 /**
  * The import boundaries of src, as allow-lists: `index → middleware → routes → gateway → oauth → store →
- * security`. A folder may import itself, the modules of EVERYWHERE, and what stands here: a folder or a
- * module at the top of src.
+ * security`; oauth reads the data of providers, which stands alone. A folder may import itself, the modules of
+ * EVERYWHERE, and what stands here: a folder or a module at the top of src.
  */
 const MAY_IMPORT = {
   security: [],
   store: ['security/'],
-  oauth: ['store/', 'security/'],
+  providers: [],
+  oauth: ['providers/', 'store/', 'security/'],
   pages: [],
   gateway: ['options', 'connections', 'registrations', 'server-path', 'pages/', 'oauth/', 'store/', 'security/'],
   routes: ['options', 'connections', 'registrations', 'gateway/', 'pages/', 'oauth/', 'store/', 'security/'],
 }
 
 /** These know no web framework. */
-const NO_EXPRESS = ['security', 'store', 'oauth']
+const NO_EXPRESS = ['security', 'store', 'providers', 'oauth']
 
 /** The raw options are resolved once; below that, everything takes the resolved `Config`. */
 const RAW_OPTIONS = ['Options', 'OAuthConfig', 'ServerOptions', 'Servers']

@@ -5,6 +5,7 @@ import { createDiscover } from './oauth/discover.js'
 import type { OAuthContext } from './oauth/context.js'
 import type { Config } from './options.js'
 import { createRegistrations } from './registrations.js'
+import { createProviderLookup } from './providers/provider-lookup.js'
 import { createGuardedFetch, reachOf } from './security/guarded-fetch.js'
 import { createLeases } from './store/lease.js'
 import { memoryStore } from './store/memory.js'
@@ -18,6 +19,7 @@ const REMEMBERED = 10_000
 export function createContext(config: Config): { context: GatewayContext; close: () => Promise<void> } {
   const { clock, logger, timeout } = config
   const { store, sealer } = openCredentials(config)
+  const providerOf = createProviderLookup(config.providers)
   const fetch = createGuardedFetch({ timeout, allowPrivateNetworks: config.allowPrivateNetworks })
   const oauth: OAuthContext = {
     clientName: config.clientName,
@@ -25,7 +27,8 @@ export function createContext(config: Config): { context: GatewayContext; close:
     records: createRecords(store, sealer),
     // A store that is safe in one process only needs no lease that others could see.
     leases: createLeases(store.shared ? store : memoryStore({ clock }), { clock }),
-    discover: createDiscover(fetch, { timeout, clock, local: config.local }),
+    discover: createDiscover(fetch, { timeout, clock, local: config.local, providerOf }),
+    providerOf,
     unsaved: new BoundedMap(REMEMBERED),
     fetch,
     reachOf: (server) => (server.declared || config.local ? reachOf(server.url) : 'public'),

@@ -10,6 +10,8 @@ export type {
   Registrations,
 } from './registrations.js'
 export type { Logger } from './model.js'
+export { providerProfiles } from './providers/index.js'
+export type { ProviderProfile } from './providers/provider-profile.js'
 export { McpDcrError } from './errors.js'
 export type { ErrorCode } from './errors.js'
 export type { CredentialStore, RecordData, SetOptions, StoredRecord } from './store/contract.js'

@@ -27,7 +27,8 @@ export interface ServerOAuth {
   /** The RFC 8707 resource to send; false sends none. Undefined: what the metadata says. */
   readonly resource?: string | false
   readonly authorizationParams: Readonly<Record<string, string>>
-  readonly allowMissingPkceMetadata: boolean
+  readonly dynamicRegistration?: boolean
+  readonly allowMissingPkceMetadata?: boolean
   readonly strictResource: boolean
 }
 

@@ -1,14 +1,9 @@
 import { z } from 'zod'
-import { quoteUntrusted } from './errors.js'
-import { isLoopbackHost, parseAllowList } from './security/network.js'
+import { providerProfileSchema } from './provider-profile-schema.js'
+import { authorizationParams, check, flag, fn, isUrl, object, resource, text, url } from './schema-parts.js'
+import { parseAllowList } from './security/network.js'
 import { isServerPath } from './server-path.js'
-import { suggest } from './suggest.js'
 
-/** Parameters of the authorization request that the flow itself sets. */
-const RESERVED_PARAMETERS = [
-  'response_type', 'client_id', 'redirect_uri', 'state', 'scope', 'resource',
-  'code_challenge', 'code_challenge_method', 'request', 'request_uri',
-] // prettier-ignore
 /** Client metadata that the flow itself sets, or that has an option of its own. */
 const RESERVED_METADATA: Readonly<Record<string, string>> = {
   redirect_uris: 'is set by the gateway itself; remove it',
@@ -22,35 +17,6 @@ const RESERVED_METADATA: Readonly<Record<string, string>> = {
   software_statement: 'has an option of its own: set oauthConfig.softwareStatement',
 }
 
-/** An object without other members than these; a misspelt one is answered with the nearest. */
-function object<S extends z.ZodRawShape>(shape: S, fault = 'has to be an object') {
-  return z.strictObject(shape, {
-    error: (issue) =>
-      issue.code === 'unrecognized_keys'
-        ? issue.keys.map((key) => unknownOption(key, Object.keys(shape))).join(', ')
-        : fault,
-  })
-}
-
-function unknownOption(name: string, known: readonly string[]): string {
-  const meant = suggest(name, known)
-  const hint = meant === undefined ? '' : ` (did you mean \`${meant}\`?)`
-  return `unknown option \`${quoteUntrusted(name)}\`${hint}`
-}
-
-function check<T>(schema: z.ZodType<T>, isRight: (value: T) => boolean, message: string): z.ZodType<T> {
-  return schema.refine(isRight, { error: message })
-}
-
-const text = z.string({ error: 'has to be a string' }).min(1, { error: 'must not be empty' })
-
-/** https, or http on loopback; no user name, no fragment. */
-const url = check(
-  text,
-  (value) => isUrl(value, (u) => u.hash === '' && u.username === '' && u.password === ''),
-  'has to be an absolute https URL (http is for loopback alone), without user name and fragment',
-)
-
 const baseUrl = check(
   url,
   (value) => isUrl(value, (u) => u.search === ''),
@@ -62,33 +28,6 @@ const clientMetadataUrl = check(
   (value) => isUrl(value, (u) => u.protocol === 'https:' && u.pathname !== '/'),
   'has to be an https URL with a path: it is the client_id',
 )
-
-function isUrl(value: string, isRight: (url: URL) => boolean): boolean {
-  if (!URL.canParse(value)) return false
-  const parsed = new URL(value)
-  const secure =
-    parsed.protocol === 'https:' || (parsed.protocol === 'http:' && isLoopbackHost(parsed.hostname))
-  return secure && isRight(parsed)
-}
-
-/** RFC 8707 §2: absolute, without fragment. Not only https: Entra has `api://…`. */
-const resource = check(
-  text,
-  (value) => URL.canParse(value) && !value.includes('#'),
-  'has to be an absolute URI without fragment, or false',
-)
-
-const fn = z.custom<(...args: never[]) => unknown>((value) => typeof value === 'function', {
-  error: 'has to be a function',
-})
-
-const authorizationParams = z
-  .record(z.string(), z.string({ error: 'has to be a string' }), { error: 'has to be an object' })
-  .superRefine((value, ctx) => {
-    for (const name of Object.keys(value).filter((key) => RESERVED_PARAMETERS.includes(key))) {
-      ctx.addIssue({ code: 'custom', path: [name], message: 'is set by the flow itself; remove it' })
-    }
-  })
 
 const clientMetadata = z
   .record(z.string(), z.unknown(), { error: 'has to be an object' })
@@ -123,9 +62,17 @@ const oauthConfigSchema = object({
     .optional(),
   authorizationParams: authorizationParams.optional(),
   clientMetadata: clientMetadata.optional(),
-  dangerouslyAllowMissingPkceMetadata: z.boolean({ error: 'has to be true or false' }).optional(),
-  strictResource: z.boolean({ error: 'has to be true or false' }).optional(),
-}).superRefine(({ clientId, clientSecret, tokenEndpointAuthMethod: method }, ctx) => {
+  dynamicRegistration: flag.optional(),
+  dangerouslyAllowMissingPkceMetadata: flag.optional(),
+  strictResource: flag.optional(),
+}).superRefine(({ clientId, clientSecret, tokenEndpointAuthMethod: method, ...registration }, ctx) => {
+  if (registration.dynamicRegistration === false && registration.registrationUrl !== undefined) {
+    ctx.addIssue({
+      code: 'custom',
+      path: ['registrationUrl'],
+      message: 'has no use: dynamicRegistration is false',
+    })
+  }
   if (clientSecret !== undefined && clientId === undefined) {
     ctx.addIssue({
       code: 'custom',
@@ -195,6 +142,7 @@ export const optionsSchema = object({
   allowPrivateNetworks: z
     .array(network, { error: 'has to be a list of hosts, addresses or CIDR ranges' })
     .optional(),
+  providers: z.array(providerProfileSchema, { error: 'has to be a list of provider profiles' }).optional(),
   timeout: z
     .int({ error: 'has to be a whole number of milliseconds' })
     .positive({ error: 'has to be more than 0' })

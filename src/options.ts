@@ -1,5 +1,6 @@
 import type { Request } from 'express'
 import type { Logger, Server } from './model.js'
+import type { ProviderProfile } from './providers/provider-profile.js'
 import type { CredentialStore } from './store/contract.js'
 
 /** One MCP server's OAuth settings. Everything is optional: what is absent is discovered. */
@@ -24,13 +25,15 @@ export interface OAuthConfig {
   softwareStatement?: string
   /** How `clientId` authenticates at the token endpoint: `none`, `client_secret_basic` or `client_secret_post`; for a dynamic client, what to ask for. Defaults to the first of these that the server supports. */
   tokenEndpointAuthMethod?: 'none' | 'client_secret_basic' | 'client_secret_post'
-  /** The `resource` parameter (RFC 8707); `false` omits it, for a provider that refuses it. Defaults to the resource metadata's own identifier. */
+  /** The `resource` parameter (RFC 8707); `false` omits it, for a provider that refuses it. Defaults to what the provider's profile or the metadata says. */
   resource?: string | false
-  /** More parameters of the authorization request, such as `audience`. Those that the flow itself sets are refused. Defaults to none. */
+  /** More parameters of the authorization request, such as `audience`. Those that the flow itself sets are refused. Defaults to those of the provider's profile. */
   authorizationParams?: Record<string, string>
   /** More fields of the registration request (RFC 7591 §2), such as `contacts`. Defaults to none. */
   clientMetadata?: Record<string, unknown>
-  /** Goes on where the metadata does not state PKCE support, for a provider that supports it silently. Defaults to false. */
+  /** Whether a client may be registered dynamically (RFC 7591): false never does, also where a registration endpoint is offered; true does also where the provider's profile says that there is none. Defaults to what the metadata and the profile say. */
+  dynamicRegistration?: boolean
+  /** Goes on where the metadata does not state PKCE support, for a provider that supports it silently. Defaults to false, unless the provider's profile says so. */
   dangerouslyAllowMissingPkceMetadata?: boolean
   /** Accepts resource metadata only if its `resource` equals the server's URL exactly (RFC 9728 §3.3). Defaults to false: the same origin and a path prefix will do. */
   strictResource?: boolean
@@ -69,6 +72,8 @@ export interface Options {
   store?: string | CredentialStore
   /** Hosts, IP addresses or CIDR ranges that metadata may lead to although they are private. Defaults to none. */
   allowPrivateNetworks?: string[]
+  /** Profiles of providers, tried before the built-in ones. Defaults to none. */
+  providers?: readonly ProviderProfile[]
   /** How long one request to an authorization server or for metadata may take, in milliseconds. Defaults to 10000. */
   timeout?: number
   /** Where to report. Defaults to warnings and errors on the console. */
@@ -100,6 +105,8 @@ export interface Config {
   /** An absolute path, or a store. */
   readonly store: string | CredentialStore
   readonly allowPrivateNetworks: readonly string[]
+  /** Those of the option, then the built-in ones. */
+  readonly providers: readonly ProviderProfile[]
   /** Milliseconds. */
   readonly timeout: number
   readonly logger: Logger

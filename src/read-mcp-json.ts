@@ -70,6 +70,6 @@ function isObject(value: unknown): value is Record<string, unknown> {
 function invalidFile(file: string, what: string, cause?: unknown): McpDcrError {
   return new McpDcrError('invalid_mcp_json', `${file} ${what}.`, {
     cause,
-    fix: 'It has to look like {"mcpServers": {"notion": {"url": "https://mcp.notion.com/mcp"}}}. Or pass the servers option.',
+    fix: 'It has to look like {"mcpServers": {"notes": {"url": "https://mcp.example.com/mcp"}}}. Or pass the servers option.',
   })
 }

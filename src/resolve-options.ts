@@ -5,6 +5,7 @@ import { McpDcrError } from './errors.js'
 import type { Logger, Server } from './model.js'
 import { optionsSchema } from './options-schema.js'
 import type { Config, Options } from './options.js'
+import { providerProfiles } from './providers/index.js'
 import { readMcpJson } from './read-mcp-json.js'
 import { resolveServers, serverFaults } from './resolve-servers.js'
 import { isLoopbackUrl } from './security/guarded-fetch.js'
@@ -38,6 +39,10 @@ export function resolveOptions(
     encryptionKeys: encryptionKeys(options, env),
     store: typeof store === 'string' ? resolve(directory, store) : store,
     allowPrivateNetworks: Object.freeze([...(options.allowPrivateNetworks ?? [])]),
+    providers: Object.freeze([
+      ...structuredClone(options.providers ?? []),
+      ...Object.values(providerProfiles),
+    ]),
     timeout: options.timeout ?? 10_000,
     logger: resolveLogger(options.logger ?? {}),
     clock: options.clock ?? Date.now,

@@ -76,7 +76,7 @@ function resolveOAuth(config: OAuthConfig): ServerOAuth {
     ...(scope !== '' && { scopes: scope }),
     clientMetadata: Object.freeze({ ...clientMetadata }),
     authorizationParams: Object.freeze({ ...authorizationParams }),
-    allowMissingPkceMetadata: allowMissingPkceMetadata ?? false,
+    ...(allowMissingPkceMetadata !== undefined && { allowMissingPkceMetadata }),
     strictResource: strictResource ?? false,
   })
 }

@@ -1,7 +1,10 @@
 import { McpDcrError, quoteUntrusted } from '../errors.js'
 import type { AuthorizationServerMetadata } from '../model.js'
+import { matchesIssuer } from '../providers/match-issuer.js'
+import type { ProviderProfile } from '../providers/provider-profile.js'
 import { assertEndpointUrl, type GuardedFetch, type Reach } from '../security/guarded-fetch.js'
 import { fetchMetadata, requiredString, stringList } from './fetch-metadata.js'
+import { metadataUrlOf } from './provider-endpoints.js'
 
 /** How many of a resource's authorization servers are tried (SPEC 8). */
 export const MAX_AUTHORIZATION_SERVERS = 3
@@ -14,6 +17,8 @@ export interface IssuerLookup {
   readonly pinnedIssuer: string | undefined
   /** The per-server override of SPEC 13. */
   readonly allowMissingPkceMetadata: boolean
+  /** Of the issuer that is asked for. */
+  readonly provider: ProviderProfile | undefined
 }
 
 /**
@@ -28,7 +33,7 @@ export async function fetchAuthorizationServerMetadata(
   reach: Reach,
 ): Promise<AuthorizationServerMetadata> {
   const failures: McpDcrError[] = []
-  for (const url of metadataUrls(assertEndpointUrl(lookup.issuer, 'issuer'))) {
+  for (const url of metadataUrls(assertEndpointUrl(lookup.issuer, 'issuer'), lookup.provider)) {
     const answer = await fetchMetadata(url, fetch, reach)
     if (answer.found) return read(answer.document, url, lookup)
     failures.push(answer.failure)
@@ -44,7 +49,8 @@ export async function fetchAuthorizationServerMetadata(
   )
 }
 
-function metadataUrls({ origin, pathname }: URL): URL[] {
+function metadataUrls(issuer: URL, provider: ProviderProfile | undefined): URL[] {
+  const { origin, pathname } = issuer
   // SPEC 11: a trailing slash is stripped to build URLs, never to compare.
   const path = pathname.replace(/\/$/, '')
   const inserted = [
@@ -52,7 +58,9 @@ function metadataUrls({ origin, pathname }: URL): URL[] {
     `/.well-known/openid-configuration${path}`,
   ]
   const appended = path === '' ? [] : [`${path}/.well-known/openid-configuration`]
-  return [...inserted, ...appended].map((pathAndName) => new URL(origin + pathAndName))
+  const standard = [...inserted, ...appended].map((pathAndName) => origin + pathAndName)
+  const first = metadataUrlOf(issuer, provider)
+  return [...new Set([...(first === undefined ? [] : [first]), ...standard])].map((url) => new URL(url))
 }
 
 function read(
@@ -61,7 +69,7 @@ function read(
   lookup: IssuerLookup,
 ): AuthorizationServerMetadata {
   const issuer = requiredString(document, 'issuer', url)
-  assertIssuer(issuer, lookup.pinnedIssuer ?? lookup.issuer)
+  assertIssuer(issuer, lookup)
   const endpoint = (member: string): string =>
     assertEndpointUrl(requiredString(document, member, url), `${member} of ${quoteUntrusted(lookup.issuer)}`)
       .href
@@ -89,9 +97,17 @@ function read(
   return metadata
 }
 
-/** RFC 8414 §3.3: identical, else not used. Only the slash of an issuer without a path is forgiven (SPEC 12). */
-function assertIssuer(issuer: string, expected: string): void {
+/**
+ * RFC 8414 §3.3: identical, else not used. Forgiven are the slash of an issuer without a path (SPEC 12), and what
+ * the provider is known to name instead, unless the issuer is pinned.
+ */
+function assertIssuer(
+  issuer: string,
+  { issuer: asked, pinnedIssuer, provider: { metadataIssuers = [] } = {} as ProviderProfile }: IssuerLookup,
+): void {
+  const expected = pinnedIssuer ?? asked
   if (issuer === expected || isSameBareOrigin(issuer, expected)) return
+  if (pinnedIssuer === undefined && matchesIssuer(metadataIssuers, issuer)) return
   throw new McpDcrError(
     'issuer_mismatch',
     `The metadata names the issuer ${quoteUntrusted(issuer)}, but ${quoteUntrusted(expected)} was asked for.`,

@@ -1,5 +1,6 @@
 import * as openid from 'openid-client'
 import type { Challenge, Connection, Discovered, OAuthClient, PendingFlow, Server } from '../model.js'
+import type { ProviderProfile } from '../providers/provider-profile.js'
 import { assertEndpointUrl } from '../security/guarded-fetch.js'
 import { chooseScope, scopeList } from './choose-scope.js'
 import type { OAuthContext } from './context.js'
@@ -53,7 +54,8 @@ export async function startAuthorization(
 ): Promise<{ url: URL; flow: PendingFlow }> {
   const { server, user, baseUrl, returnTo } = request
   const { authorizationServer } = discovered
-  const resource = resourceToSend(server, discovered)
+  const provider = context.providerOf(authorizationServer.issuer)
+  const resource = resourceToSend(server, discovered, provider)
   const flow: PendingFlow = {
     state: openid.randomState(),
     codeVerifier: openid.randomPKCECodeVerifier(),
@@ -73,6 +75,7 @@ export async function startAuthorization(
   const parameters: Record<string, string | undefined> = {
     // OpenID Connect Core §11: `offline_access` is granted only where consent is asked for.
     ...(scopeList(scope).includes('offline_access') && { prompt: 'consent' }),
+    ...parametersOf(provider, resource),
     ...server.oauth.authorizationParams,
     response_type: 'code',
     client_id: client.clientId,
@@ -90,9 +93,28 @@ export async function startAuthorization(
 }
 
 /** The metadata's own string verbatim; `URL.href` would add a slash (SPEC 24). */
-function resourceToSend(server: Server, discovered: Discovered): string | undefined {
-  if (server.oauth.resource === false) return undefined
-  return server.oauth.resource ?? discovered.resource
+function resourceToSend(
+  server: Server,
+  discovered: Discovered,
+  provider: ProviderProfile | undefined,
+): string | undefined {
+  const resource = server.oauth.resource ?? provider?.resource ?? discovered.resource
+  return resource === false ? undefined : resource
+}
+
+/** Undefined leaves a parameter out: it would name no resource. */
+function parametersOf(
+  provider: ProviderProfile | undefined,
+  resource: string | undefined,
+): Record<string, string | undefined> {
+  return Object.fromEntries(
+    Object.entries(provider?.authorizationParams ?? {}).map(([name, value]) => [
+      name,
+      value.includes('{resource}') && resource === undefined
+        ? undefined
+        : value.replaceAll('{resource}', () => resource ?? ''),
+    ]),
+  )
 }
 
 /** A cookie has room for 4 KB: of the metadata it holds what exchange, refresh and revocation use. */

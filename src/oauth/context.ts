@@ -1,5 +1,6 @@
 import type { BoundedMap } from '../bounded-map.js'
 import type { Connection, Logger, Registration, Server } from '../model.js'
+import type { ProviderOf } from '../providers/provider-lookup.js'
 import type { GuardedFetch, Reach } from '../security/guarded-fetch.js'
 import type { Leases } from '../store/lease.js'
 import type { Records, Versioned } from '../store/records.js'
@@ -12,6 +13,7 @@ export interface OAuthContext {
   readonly records: Records
   readonly leases: Leases
   readonly discover: Discover
+  readonly providerOf: ProviderOf
   /** Refreshed connections that could not be saved, with the version that they replace; by connection key. */
   readonly unsaved: BoundedMap<string, Versioned<Connection>>
   readonly fetch: GuardedFetch

@@ -1,6 +1,7 @@
 import { BoundedMap } from '../bounded-map.js'
 import { McpDcrError } from '../errors.js'
 import type { AuthorizationServerMetadata, Challenge, Discovered, Server } from '../model.js'
+import type { ProviderOf } from '../providers/provider-lookup.js'
 import { reachOf, type GuardedFetch, type Reach } from '../security/guarded-fetch.js'
 import {
   fetchAuthorizationServerMetadata,
@@ -8,6 +9,7 @@ import {
 } from './authorization-server-metadata.js'
 import { configuredAuthorizationServer, withConfiguredEndpoints } from './configured-endpoints.js'
 import { nameServer } from './name-server.js'
+import { withRegistrationPath } from './provider-endpoints.js'
 import { findResourceMetadata, type ResourceMetadata } from './resource-metadata.js'
 
 /** How long a discovery is used again, in milliseconds. */
@@ -48,9 +50,13 @@ export interface DiscoverConfig {
   readonly clock: () => number
   /** Whether the gateway is on loopback, where an undeclared upstream may be too. */
   readonly local: boolean
+  readonly providerOf: ProviderOf
 }
 
-export function createDiscover(fetch: GuardedFetch, { timeout, clock, local }: DiscoverConfig): Discover {
+export function createDiscover(
+  fetch: GuardedFetch,
+  { timeout, clock, local, providerOf }: DiscoverConfig,
+): Discover {
   const cache = new BoundedMap<string, Entry>(CACHE_SIZE)
 
   return function discover(server, challenge, { fresh = false, reach } = {}) {
@@ -63,6 +69,7 @@ export function createDiscover(fetch: GuardedFetch, { timeout, clock, local }: D
       challenge,
       withDeadline(fetch, 2 * timeout),
       reach ?? reachFor(server, challenge, local),
+      providerOf,
     ).catch((error: unknown) => {
       throw nameServer(error, server)
     })
@@ -104,6 +111,7 @@ async function discoverOnce(
   challenge: Challenge | undefined,
   fetch: GuardedFetch,
   reach: Reach,
+  providerOf: ProviderOf,
 ): Promise<Discovered> {
   const metadata = await findResourceMetadata(server, challenge, fetch, reach).catch((error: unknown) => {
     // Configured endpoints work without resource metadata, unless it is there and for another resource.
@@ -116,7 +124,8 @@ async function discoverOnce(
     throw error
   })
   if (server === undefined && metadata === undefined) throw undeclaredWithoutMetadata()
-  const authorizationServer = await chooseAuthorizationServer(server, metadata, fetch, reach)
+  const found = await chooseAuthorizationServer(server, metadata, fetch, reach, providerOf)
+  const authorizationServer = withRegistrationPath(found, providerOf(found.issuer))
   return {
     resource: metadata?.resource ?? server?.url ?? '',
     authorizationServer,
@@ -129,17 +138,22 @@ async function chooseAuthorizationServer(
   metadata: ResourceMetadata | undefined,
   fetch: GuardedFetch,
   reach: Reach,
+  providerOf: ProviderOf,
 ): Promise<AuthorizationServerMetadata> {
-  const lookUp = (issuer: string): Promise<AuthorizationServerMetadata> =>
-    fetchAuthorizationServerMetadata(
+  const lookUp = (issuer: string): Promise<AuthorizationServerMetadata> => {
+    const provider = providerOf(issuer)
+    const allowMissing = server?.oauth.allowMissingPkceMetadata ?? provider?.allowMissingPkceMetadata
+    return fetchAuthorizationServerMetadata(
       {
         issuer,
         pinnedIssuer: server?.oauth.issuer,
-        allowMissingPkceMetadata: server?.oauth.allowMissingPkceMetadata === true,
+        allowMissingPkceMetadata: allowMissing === true,
+        provider,
       },
       fetch,
       reach,
     )
+  }
   if (server !== undefined && hasConfiguredEndpoints(server)) {
     return configuredAuthorizationServer(server, metadata?.authorizationServers ?? [], lookUp)
   }

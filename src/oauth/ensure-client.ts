@@ -1,7 +1,8 @@
 import { McpDcrError } from '../errors.js'
 import type { AuthorizationServerMetadata, ClientSource, Discovered, OAuthClient, Server } from '../model.js'
 import type { OAuthContext } from './context.js'
-import { dynamicClient, recallDynamicClient } from './dynamic-client.js'
+import { recallDynamicClient } from './dynamic-client.js'
+import { registerWhereOffered } from './register-where-offered.js'
 import { bindStaticClient, staticClient } from './static-client.js'
 
 /** What a client is needed for. */
@@ -22,10 +23,11 @@ export interface ClientRequest {
 export async function ensureClient(context: OAuthContext, request: ClientRequest): Promise<OAuthClient> {
   const { server, discovered } = request
   await bindStaticClient(context, request)
+  const provider = context.providerOf(discovered.authorizationServer.issuer)
   return (
-    staticClient(server, discovered.authorizationServer) ??
+    staticClient(server, discovered.authorizationServer, provider) ??
     metadataDocumentClient(context, request) ??
-    (await dynamicClient(context, request))
+    (await registerWhereOffered(context, request, provider))
   )
 }
 
@@ -51,7 +53,7 @@ export async function recallClient(
   let client: OAuthClient | undefined
   switch (clientSource) {
     case 'static':
-      client = staticClient(server, authorizationServer)
+      client = staticClient(server, authorizationServer, context.providerOf(authorizationServer.issuer))
       break
     case 'metadata_document':
       client = { source: clientSource, clientId, tokenEndpointAuthMethod: 'none' }

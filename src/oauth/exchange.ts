@@ -7,6 +7,7 @@ import type { OAuthContext } from './context.js'
 import { forgetClient } from './dynamic-client.js'
 import { recallClient } from './ensure-client.js'
 import { nameServer } from './name-server.js'
+import { hintFor } from './provider-hints.js'
 import { normalizeTokenResponse, readTokens, UNUSABLE_TOKENS, type Tokens } from './token-response.js'
 import { unwrapError } from './unwrap-error.js'
 
@@ -25,7 +26,7 @@ export async function finishAuthorization(
   parameters: URLSearchParams,
 ): Promise<Connection> {
   assertIssuerParameter(flow, parameters)
-  assertNoError(flow, parameters)
+  assertNoError(context, flow, parameters)
   assertCode(flow, parameters)
   const tokens = await exchangeCode(context, server, flow, parameters)
   const connection = toConnection(flow, tokens, context.clock())
@@ -58,22 +59,28 @@ function assertIssuerParameter(
 }
 
 /** RFC 6749 §4.1.2.1. */
-function assertNoError({ server }: PendingFlow, parameters: URLSearchParams): void {
+function assertNoError(
+  { providerOf }: OAuthContext,
+  { server, authorizationServer, redirectUri }: PendingFlow,
+  parameters: URLSearchParams,
+): void {
   const error = parameters.get('error')
   if (error === null) return
+  const description = parameters.get('error_description')
+  const said = `${error} ${description}`
+  const hint = hintFor(said, redirectUri, providerOf(authorizationServer.issuer))
   if (error === 'access_denied') {
     throw new McpDcrError('access_denied', `The provider gave this gateway no access to "${server}".`, {
       server,
-      fix: 'Sign in again and allow access, or ask the provider’s administrator.',
+      fix: hint ?? 'Sign in again and allow access, or ask the provider’s administrator.',
     })
   }
-  const description = parameters.get('error_description')
   throw new McpDcrError(
     'authorization_failed',
     `The provider answered ${quoteUntrusted(error)}${description === null ? '' : `: ${quoteUntrusted(description)}`}.`,
     {
       server,
-      fix: 'Sign in again. If it stays, check the scopes and the client’s settings at the provider.',
+      fix: hint ?? 'Sign in again. If it stays, check the scopes and the client’s settings at the provider.',
     },
   )
 }

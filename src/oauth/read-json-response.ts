@@ -1,4 +1,4 @@
-/** A JSON object of a response's body; undefined where the body is something else. Form-encoded bodies count (GitHub). */
+/** A JSON object of a response's body; undefined where the body is something else. Form-encoded bodies count. */
 export async function readJsonObject(response: Response): Promise<Record<string, unknown> | undefined> {
   const text = await response.clone().text()
   if (response.headers.get('content-type')?.includes('application/x-www-form-urlencoded') === true) {
@@ -40,7 +40,7 @@ export function jsonResponse(
   return Response.json(Object.fromEntries(used), { status })
 }
 
-/** A body with an `error` as the error response that it means, also where it came with a 200 (GitHub). */
+/** A body with an `error` as the error response that it means, also where it came with a 200. */
 export function errorResponse(body: Record<string, unknown>, status: number): Response | undefined {
   if (typeof body['error'] !== 'string' || body['error'] === '') return undefined
   return jsonResponse(body, ['error', 'error_description'], status < 400 ? 400 : status)

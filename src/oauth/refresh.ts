@@ -91,7 +91,7 @@ async function refreshUnderLease(
 /** RFC 6749 §5.2. These alone say that the grant or the client is gone for good. */
 const FINAL = new Set([
   'invalid_grant',
-  // GitHub's word for it.
+  // Another word for it in the field.
   'bad_refresh_token',
   'invalid_client',
   'unauthorized_client',

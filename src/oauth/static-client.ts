@@ -1,5 +1,6 @@
 import { McpDcrError, quoteUntrusted } from '../errors.js'
 import type { AuthorizationServerMetadata, OAuthClient, Registration, Server } from '../model.js'
+import type { ProviderProfile } from '../providers/provider-profile.js'
 import { registrationKey } from '../store/records.js'
 import type { OAuthContext } from './context.js'
 import type { ClientRequest } from './ensure-client.js'
@@ -9,12 +10,16 @@ import { supportedMethod } from './registration-request.js'
 export function staticClient(
   { oauth }: Server,
   authorizationServer: AuthorizationServerMetadata,
+  provider?: ProviderProfile,
 ): OAuthClient | undefined {
   const { clientId, clientSecret } = oauth
   if (clientId === undefined) return undefined
   if (clientSecret === undefined) return { source: 'static', clientId, tokenEndpointAuthMethod: 'none' }
   const tokenEndpointAuthMethod =
     oauth.tokenEndpointAuthMethod ??
+    (authorizationServer.token_endpoint_auth_methods_supported === undefined
+      ? provider?.tokenEndpointAuthMethod
+      : undefined) ??
     supportedMethod(authorizationServer, ['client_secret_basic', 'client_secret_post'])
   return { source: 'static', clientId, clientSecret, tokenEndpointAuthMethod }
 }

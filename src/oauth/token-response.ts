@@ -26,7 +26,7 @@ export const UNUSABLE_TOKENS =
   'Check oauthConfig.tokenUrl of this server, where it is set; otherwise it is a fault of the provider.'
 
 /**
- * Makes a token answer readable to openid-client: a 200 with an `error` (GitHub) becomes a 400, form-encoded
+ * Makes a token answer readable to openid-client: a 200 with an `error` becomes a 400, form-encoded
  * bodies become JSON, empty members and a needless `id_token` vanish, a challenge beside an error body no
  * longer hides it.
  */

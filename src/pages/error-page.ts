@@ -4,7 +4,7 @@ import { layout } from './layout.js'
 
 /** What happened, what to do, and a way to start again where that makes sense. */
 export function errorPage(error: McpDcrError, retryUrl: string | undefined): string {
-  const fix = error.fix === undefined ? '' : `<p>${escapeHtml(error.fix)}</p>`
+  const fix = error.fix === undefined ? '' : `<p class="lines">${escapeHtml(error.fix)}</p>`
   const retry = retryUrl === undefined ? '' : `<a class="button" href="${escapeHtml(retryUrl)}">Try again</a>`
   return layout(
     ERROR_KINDS[error.code].title,

@@ -9,6 +9,7 @@ body { margin: 0; min-height: 100vh; display: grid; place-items: center; padding
 main { width: 100%; max-width: 32rem; padding: 1.75rem; background: var(--card); border: 1px solid var(--line); border-radius: .75rem; overflow-wrap: anywhere }
 h1 { margin: 0 0 .75rem; font-size: 1.35rem; line-height: 1.3 }
 p { margin: 0 0 1rem }
+.lines { white-space: pre-line }
 .muted { margin: 1rem 0 0; color: var(--muted); font-size: .875rem }
 .button { display: inline-block; margin: .25rem 0 0; padding: .6rem 1.1rem; border: 0; border-radius: .5rem; background: var(--accent); color: var(--on-accent); font: inherit; font-weight: 600; text-decoration: none; cursor: pointer }
 .button:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }

@@ -44,9 +44,5 @@ export const entra: ProviderProfile = {
       says: 'AADSTS90094',
       hint: 'Have an administrator of the tenant grant consent to the app under API permissions.',
     },
-    {
-      says: 'AADSTS50011',
-      hint: 'Add {redirectUri} to the redirect URIs of the app registration, on the platform Web.',
-    },
   ],
 }

@@ -104,7 +104,12 @@ describe('the discovery cache', () => {
       const issuer = { resource: origin, authorization_servers: [origin] }
       return Response.json(pathname === PRM ? issuer : metadataOf(origin))
     }
-    const discover = createDiscover(fetch, { timeout: 10_000, clock: () => 0, local: true })
+    const discover = createDiscover(fetch, {
+      timeout: 10_000,
+      clock: () => 0,
+      local: true,
+      providerOf: () => undefined,
+    })
     const servers = Array.from({ length: 1001 }, (_, i) => declare(`https://mcp${i}.example`))
     for (const server of servers) await discover(server, undefined)
     expect(calls).toBe(2002)

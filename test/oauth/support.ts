@@ -15,6 +15,8 @@ import type { OAuthContext } from '../../src/oauth/context.js'
 import { createDiscover } from '../../src/oauth/discover.js'
 import { ensureClient } from '../../src/oauth/ensure-client.js'
 import type { OAuthConfig } from '../../src/options.js'
+import { createProviderLookup } from '../../src/providers/provider-lookup.js'
+import type { ProviderProfile } from '../../src/providers/provider-profile.js'
 import { resolveServers } from '../../src/resolve-servers.js'
 import { createGuardedFetch, reachOf } from '../../src/security/guarded-fetch.js'
 import { loadKeys } from '../../src/security/keys.js'
@@ -118,6 +120,8 @@ export interface ContextOptions {
   store?: CredentialStore
   clientName?: string
   clientMetadataUrl?: string
+  /** Defaults to none. */
+  providers?: readonly ProviderProfile[]
 }
 
 /** What createContext() builds, over a store in memory and with a clock that stands still. */
@@ -127,13 +131,15 @@ export function createOAuthContext(options: ContextOptions = {}): TestContext {
   const { timeout = 10_000, store = memoryStore({ clock }) } = options
   const logger = recordingLogger()
   const fetch = createGuardedFetch({ timeout, allowPrivateNetworks: [] })
+  const providerOf = createProviderLookup(options.providers ?? [])
   const keys = loadKeys({ keys: ['a key of more than 32 characters, for tests'], keyFile: '', local: false })
   return {
     clientName: options.clientName ?? 'Test Gateway',
     clientMetadataUrl: options.clientMetadataUrl,
     records: createRecords(store, createSealer(keys)),
     leases: createLeases(memoryStore({ clock }), { clock }),
-    discover: createDiscover(fetch, { timeout, clock, local: true }),
+    discover: createDiscover(fetch, { timeout, clock, local: true, providerOf }),
+    providerOf,
     unsaved: new BoundedMap(100),
     fetch,
     reachOf: ({ url }) => reachOf(url),

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
 import type { Options } from '../../src/options.js'
+import { providerProfiles } from '../../src/providers/index.js'
 import { resolveOptions } from '../../src/resolve-options.js'
 import { memoryStore } from '../../src/store/memory.js'
 import { emptyDirectory, errorOf, resolved } from './support.js'
@@ -18,6 +19,7 @@ describe('without options', () => {
     encryptionKey: undefined,
     store: undefined,
     allowPrivateNetworks: undefined,
+    providers: undefined,
     timeout: undefined,
     logger: undefined,
     clock: undefined,
@@ -43,6 +45,7 @@ describe('without options', () => {
       encryptionKeys: undefined,
       store: join(directory, '.mcp-dcr/store.json'),
       allowPrivateNetworks: [],
+      providers: Object.values(providerProfiles),
       timeout: 10_000,
       logger: {
         debug: expect.any(Function),

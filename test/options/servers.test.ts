@@ -8,7 +8,6 @@ const url = 'https://mcp.example.com/mcp'
 const NOTHING = {
   clientMetadata: {},
   authorizationParams: {},
-  allowMissingPkceMetadata: false,
   strictResource: false,
 }
 
@@ -77,6 +76,7 @@ describe('a server', () => {
       resource: undefined,
       authorizationParams: undefined,
       clientMetadata: undefined,
+      dynamicRegistration: undefined,
       dangerouslyAllowMissingPkceMetadata: undefined,
       strictResource: undefined,
     } satisfies { [Name in keyof Required<OAuthConfig>]: undefined }

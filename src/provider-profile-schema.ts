@@ -1,0 +1,72 @@
+import { z } from 'zod'
+import { isIssuerPattern } from './providers/match-issuer.js'
+import type { ProviderProfile } from './providers/provider-profile.js'
+import { authorizationParams, check, flag, isUrl, object, resource, text } from './schema-parts.js'
+
+const issuer = check(
+  text,
+  (value) =>
+    isIssuerPattern(value) && (value.includes('*') || isUrl(value, (url) => url.search + url.hash === '')),
+  'has to be an https URL (http is for loopback alone), or a host such as *.example.com with an end of the path or without',
+)
+
+const issuers = z
+  .array(issuer, { error: 'has to be a list of issuers' })
+  .min(1, { error: 'must not be empty' })
+
+const path = check(
+  text,
+  (value) => /^(?:\{path\})?\/(?!\/)[^?#\\{}]*$/.test(value),
+  'has to be a path that starts with "/" or with "{path}/"',
+)
+
+const registrationPath = check(
+  text,
+  (value) => /^\/(?!\/)[^?#\\{}]*$/.test(value),
+  'has to be a path that starts with "/"',
+)
+
+/** {@link ProviderProfile}, as the option `providers` takes it. */
+export const providerProfileSchema = object(
+  {
+    name: text,
+    issuers,
+    metadataIssuers: issuers.optional(),
+    metadataPath: path.optional(),
+    registrationPath: registrationPath.optional(),
+    allowMissingPkceMetadata: flag.optional(),
+    dynamicRegistration: z.literal(false, { error: 'has to be false, or left away' }).optional(),
+    initialAccessToken: object({ required: flag, obtain: text }).optional(),
+    manualRegistration: object({
+      steps: z.array(text, { error: 'has to be a list of strings' }).min(1, { error: 'must not be empty' }),
+      documentation: check(text, (value) => isUrl(value, () => true), 'has to be an https URL'),
+    }).optional(),
+    tokenEndpointAuthMethod: z
+      .enum(['client_secret_basic', 'client_secret_post'], {
+        error: 'has to be client_secret_basic or client_secret_post',
+      })
+      .optional(),
+    authorizationParams: authorizationParams.optional(),
+    resource: z
+      .union([resource, z.literal(false)], { error: 'has to be an absolute URI without fragment, or false' })
+      .optional(),
+    refusals: z
+      .array(object({ says: text.optional(), hint: text }), { error: 'has to be a list of objects' })
+      .optional(),
+  } satisfies Record<keyof ProviderProfile, z.ZodType>,
+  'has to be a provider profile',
+).superRefine((profile, ctx) => {
+  const fault = (member: keyof ProviderProfile, message: string): void =>
+    void ctx.addIssue({ code: 'custom', path: [member], message })
+  if (profile.metadataIssuers !== undefined) {
+    // Or one customer's metadata could name another customer's issuer.
+    if ([...profile.issuers, ...profile.metadataIssuers].some((pattern) => pattern.includes('*')))
+      fault('metadataIssuers', 'is possible only where all issuers are named, without *')
+  }
+  if (profile.issuers.some((pattern) => pattern.startsWith('*/'))) {
+    // Anybody may have an issuer that ends so: what is known of it must not make anything less strict.
+    if (profile.allowMissingPkceMetadata === true)
+      fault('allowMissingPkceMetadata', 'is not possible for the issuers of any host')
+    if (profile.resource === false) fault('resource', 'cannot be false for the issuers of any host')
+  }
+})
