@@ -49,6 +49,7 @@ export function createContext(config: Config): { context: GatewayContext; close:
     undeclared: new BoundedMap(1000),
     accepted: new WeakSet(),
     acceptedSignIns: new BoundedMap(REMEMBERED),
+    unfinished: new BoundedMap(REMEMBERED),
     callbacks: new Map(),
     usedStates: new BoundedMap(REMEMBERED),
     refreshPauses: new BoundedMap(REMEMBERED),

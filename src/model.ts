@@ -1,3 +1,12 @@
+/** A private key as a JSON object (RFC 7517 §4). */
+export interface PrivateJwk {
+  readonly kty: string
+  /** The signature algorithm, such as `ES256` or `PS256`. */
+  readonly alg: string
+  readonly kid?: string
+  readonly [member: string]: unknown
+}
+
 /** An MCP server (the protected resource), as declared in `servers` or met through its challenge. */
 export interface Server {
   /** Its key in `servers`; for an undeclared server, its resource identifier. */
@@ -18,9 +27,11 @@ export interface ServerOAuth {
   readonly issuer?: string
   readonly clientId?: string
   readonly clientSecret?: string
+  /** The private key of `private_key_jwt` (RFC 7523 §2.2). */
+  readonly clientPrivateKey?: PrivateJwk
   /** Space-separated, as in RFC 6749 §3.3. */
   readonly scopes?: string
-  readonly tokenEndpointAuthMethod?: TokenEndpointAuthMethod
+  readonly tokenEndpointAuthMethod?: TokenEndpointAuthMethod | 'private_key_jwt'
   readonly initialAccessToken?: string | (() => string | Promise<string>)
   readonly softwareStatement?: string
   readonly clientMetadata: Readonly<Record<string, unknown>>
@@ -68,7 +79,7 @@ export interface Discovered {
 /** How a client came to be: SPEC item 15, in order of precedence. */
 export type ClientSource = 'static' | 'metadata_document' | 'dynamic'
 
-/** Client authentication at the token endpoint (RFC 7591 §2, RFC 6749 §2.3). */
+/** Client authentication at the token endpoint (RFC 7591 §2, RFC 6749 §2.3) that a dynamic client may have. */
 export type TokenEndpointAuthMethod = 'none' | 'client_secret_basic' | 'client_secret_post'
 
 /** Our client at one issuer, whatever its source: what a token request needs. */
@@ -76,7 +87,8 @@ export interface OAuthClient {
   readonly source: ClientSource
   readonly clientId: string
   readonly clientSecret?: string
-  readonly tokenEndpointAuthMethod: TokenEndpointAuthMethod
+  readonly clientPrivateKey?: PrivateJwk
+  readonly tokenEndpointAuthMethod: TokenEndpointAuthMethod | 'private_key_jwt'
 }
 
 /**

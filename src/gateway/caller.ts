@@ -9,3 +9,8 @@ export function isNavigation({ method, headers }: IncomingMessage): boolean {
   const mode = headers['sec-fetch-mode']
   return mode === undefined ? headers.accept?.includes('text/html') === true : mode === 'navigate'
 }
+
+/** Whether a page's form was sent, after which a person wants to see a page. */
+export function isFormSubmission({ method, headers }: IncomingMessage): boolean {
+  return method === 'POST' && headers.accept?.includes('text/html') === true
+}

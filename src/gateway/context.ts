@@ -1,5 +1,5 @@
 import type { BoundedMap } from '../bounded-map.js'
-import type { Challenge, Connection, Server } from '../model.js'
+import type { Challenge, Connection, PendingFlow, Server } from '../model.js'
 import type { OAuthContext } from '../oauth/context.js'
 import type { Config } from '../options.js'
 import type { Registrations } from '../registrations.js'
@@ -21,6 +21,8 @@ export interface GatewayContext {
   readonly accepted: WeakSet<Connection>
   /** The sign-in, by the time of it, of which a token was accepted last; by connection key. */
   readonly acceptedSignIns: BoundedMap<string, number>
+  /** The sign-in that a user began last and that has not come back, by user and server. */
+  readonly unfinished: BoundedMap<string, PendingFlow>
   /** Callbacks under way, by their query. */
   readonly callbacks: Map<string, Promise<Answer>>
   /** States that a callback has used up. */
@@ -29,7 +31,7 @@ export interface GatewayContext {
   readonly refreshPauses: BoundedMap<string, number>
 }
 
-export function challengeKey(user: string, server: Server): string {
+export function challengeKey(user: string, server: Pick<Server, 'name'>): string {
   return JSON.stringify([user, server.name])
 }
 

@@ -67,13 +67,15 @@ export async function authorizationRequest(
 
 /** The redirect to the authorization server, and the cookie that remembers the flow. */
 export async function redirectIntoFlow(
-  { cookies, oauth }: GatewayContext,
+  { cookies, oauth, unfinished }: GatewayContext,
   req: Request,
   request: AuthorizationRequest,
   prepared: PreparedAuthorization,
 ): Promise<Answer> {
   const { url, flow } = await startAuthorization(oauth, request, prepared)
-  return redirectAnswer(url.href, 302, await cookies.keep(req, flow))
+  const answer = redirectAnswer(url.href, 302, await cookies.keep(req, flow))
+  unfinished.set(challengeKey(request.user, request.server), flow)
+  return answer
 }
 
 /**

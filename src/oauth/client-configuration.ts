@@ -1,5 +1,7 @@
 import * as openid from 'openid-client'
-import type { AuthorizationServerMetadata, OAuthClient } from '../model.js'
+import { importJWK, type JWK } from 'jose'
+import { McpDcrError } from '../errors.js'
+import type { AuthorizationServerMetadata, OAuthClient, PrivateJwk } from '../model.js'
 import type { GuardedFetch, Reach } from '../security/guarded-fetch.js'
 
 /**
@@ -23,16 +25,16 @@ export function openidFetch(
  * openid-client's Configuration for a client and its issuer. The client authentication is chosen here:
  * by default openid-client would use `client_secret_post` whatever was registered (SPEC 18).
  */
-export function clientConfiguration(
+export async function clientConfiguration(
   authorizationServer: AuthorizationServerMetadata,
   client: OAuthClient,
   fetch: openid.CustomFetch,
-): openid.Configuration {
+): Promise<openid.Configuration> {
   const configuration = new openid.Configuration(
     structuredClone(authorizationServer) as openid.ServerMetadata,
     client.clientId,
     undefined,
-    clientAuthentication(client),
+    await clientAuthentication(client),
   )
   configuration[openid.customFetch] = fetch
   // http is refused by the guarded fetch, everywhere but on loopback.
@@ -40,14 +42,30 @@ export function clientConfiguration(
   return configuration
 }
 
-function clientAuthentication({ tokenEndpointAuthMethod, clientSecret }: OAuthClient): openid.ClientAuth {
+async function clientAuthentication(client: OAuthClient): Promise<openid.ClientAuth> {
+  const { tokenEndpointAuthMethod, clientSecret, clientPrivateKey } = client
   switch (tokenEndpointAuthMethod) {
+    case 'private_key_jwt':
+      return openid.PrivateKeyJwt(await importPrivateKey(clientPrivateKey))
     case 'client_secret_basic':
       return clientSecretBasic(clientSecret ?? '')
     case 'client_secret_post':
       return openid.ClientSecretPost(clientSecret)
     case 'none':
       return openid.None()
+  }
+}
+
+/** Options are checked to hold a key; that it is one shows here. */
+async function importPrivateKey(jwk: PrivateJwk | undefined): Promise<openid.PrivateKey> {
+  try {
+    const key = (await importJWK(jwk as JWK)) as openid.CryptoKey
+    return jwk?.kid === undefined ? { key } : { key, kid: jwk.kid }
+  } catch {
+    // Without the cause, which may quote the key.
+    throw new McpDcrError('client_invalid', 'The configured private key cannot be used.', {
+      fix: 'Set oauthConfig.clientPrivateKey to a private JWK with kty, alg and the members of its kind (RFC 7517).',
+    })
   }
 }
 

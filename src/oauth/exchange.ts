@@ -108,7 +108,7 @@ async function exchangeCode(
   callback.search = parameters.toString()
   try {
     const answer = await openid.authorizationCodeGrant(
-      clientConfiguration(flow.authorizationServer, client, fetch),
+      await clientConfiguration(flow.authorizationServer, client, fetch),
       callback,
       { pkceCodeVerifier: flow.codeVerifier, expectedState: flow.state },
       flow.resource === undefined ? {} : { resource: flow.resource },

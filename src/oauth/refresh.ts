@@ -66,7 +66,7 @@ async function refreshUnderLease(
   try {
     const client = await recallClient(context, server, connection)
     const answer = await openid.refreshTokenGrant(
-      clientConfiguration(connection.authorizationServer, client, fetch),
+      await clientConfiguration(connection.authorizationServer, client, fetch),
       refreshToken,
       // No scope: a refresh keeps what was granted and cannot widen it (SPEC 37).
       connection.resource === undefined ? {} : { resource: connection.resource },

@@ -24,7 +24,7 @@ export async function revokeTokens(
   try {
     const client = await recallClient(context, server, connection)
     const fetch = openidFetch(context.fetch, context.reachOf(server), (response) => Promise.resolve(response))
-    const configuration = clientConfiguration(authorizationServer, client, fetch)
+    const configuration = await clientConfiguration(authorizationServer, client, fetch)
     for (const [token, hint] of [
       [refreshToken, 'refresh_token'],
       [accessToken, 'access_token'],

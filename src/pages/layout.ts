@@ -12,6 +12,12 @@ p { margin: 0 0 1rem }
 .lines { white-space: pre-line }
 .muted { margin: 1rem 0 0; color: var(--muted); font-size: .875rem }
 .button { display: inline-block; margin: .25rem 0 0; padding: .6rem 1.1rem; border: 0; border-radius: .5rem; background: var(--accent); color: var(--on-accent); font: inherit; font-weight: 600; text-decoration: none; cursor: pointer }
+.button.quiet { background: none; color: var(--accent); border: 1px solid var(--line) }
+.plain { margin: 0; padding: 0; list-style: none }
+.plain li + li { margin-top: 1.5rem; padding-top: 1.5rem; border-top: 1px solid var(--line) }
+.plain .muted { margin: 0 0 .5rem }
+h2 { margin: 0; font-size: 1.1rem }
+.actions { display: flex; flex-wrap: wrap; gap: .5rem; margin: 0 }
 .button:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
 `
 

@@ -9,6 +9,7 @@ import { clientMetadata } from './client-metadata.js'
 import { connected } from './connected.js'
 import { connections } from './connections.js'
 import { disconnect } from './disconnect.js'
+import { registerAgain } from './register-again.js'
 import {
   deleteRegistration,
   listRegistrations,
@@ -29,6 +30,8 @@ export function createRoutes(context: GatewayContext): Router {
   router.get('/connected/:server', answer(connected))
   router.get('/connections', answer(connections))
   router.delete('/connections/:server', answer(disconnect))
+  router.post('/connections/:server/disconnect', answer(disconnect))
+  router.post('/connections/:server/register', answer(registerAgain))
   router.get('/client.json', answer(clientMetadata))
   router.get('/registrations', answer(listRegistrations))
   router.get('/registrations/:id', answer(readRegistration))

@@ -312,3 +312,58 @@ describe('disconnecting and forgetting (RFC 7009; FIELD-NOTES 27)', () => {
     rmSync(directory, { recursive: true })
   })
 })
+
+describe('a sign-in that never came back (SPEC 45; FIELD-NOTES 1)', () => {
+  /** Begins a sign-in whose client the provider has dropped: it ends on the provider's own page. */
+  async function strand(user: string): Promise<Person> {
+    const person = createPerson()
+    person.setCookie(gateway.url, `user=${user}; Path=/`)
+    await person.open(`${gateway.url}/mcp/notes/page`)
+    world.authorizationServer.forgetClient((await only()).clientId ?? '')
+    const page = await person.signIn(`${gateway.url}/mcp/notes/page`)
+    expect(new URL(page.url).origin).toBe(world.authorizationServer.url)
+    return person
+  }
+
+  const registerAgain = (person: Person, headers: Record<string, string> = {}): Promise<Page> =>
+    person.fetch(`${gateway.url}/api/oauth/connections/notes/register`, { method: 'POST', headers })
+
+  it('offers to register again on the connections page, and the next sign-in works', async () => {
+    const alice = await strand('alice')
+    const connections = await alice.open(`${gateway.url}/api/oauth/connections`)
+    expect(connections.text).toContain('A sign-in that you began has not come back')
+    const page = await alice.follow(`${gateway.url}/api/oauth/connections/notes/register`, {
+      method: 'POST',
+      headers: { origin: gateway.url, 'sec-fetch-site': 'same-origin' },
+    })
+    expect(new URL(page.url).origin).toBe(world.authorizationServer.url)
+    expect((await alice.signIn(`${gateway.url}/mcp/notes/page`)).text).toContain('alice')
+    expect(world.authorizationServer.registrations()).toBe(1)
+    const after = await alice.open(`${gateway.url}/api/oauth/connections`)
+    expect(after.text).not.toContain('has not come back')
+    expect(after.text).toContain('Disconnect')
+  })
+
+  it('registers once for several who are stranded, and for each sign-in once', async () => {
+    const [alice, bob] = [await strand('alice'), createPerson()]
+    bob.setCookie(gateway.url, 'user=bob; Path=/')
+    await bob.open(`${gateway.url}/mcp/notes/page`)
+    const before = world.authorizationServer.count('POST', '/reg')
+    const answers = await Promise.all([registerAgain(alice), registerAgain(bob)])
+    expect(answers.map(({ status }) => status)).toEqual([200, 200])
+    expect(JSON.parse(answers[0].text)).toEqual({
+      authorizationUrl: `${gateway.url}/api/oauth/authorize/notes`,
+    })
+    expect((await registerAgain(alice)).status).toBe(400)
+    expect(world.authorizationServer.count('POST', '/reg') - before).toBe(1)
+  })
+
+  it('is for whom it happened to, on the gateway’s own page', async () => {
+    const alice = await strand('alice')
+    expect((await registerAgain(alice, { 'sec-fetch-site': 'cross-site' })).status).toBe(403)
+    const bob = createPerson()
+    bob.setCookie(gateway.url, 'user=bob; Path=/')
+    expect((await registerAgain(bob)).status).toBe(400)
+    expect((await registerAgain(createPerson())).status).toBe(401)
+  })
+})

@@ -1,0 +1,43 @@
+import { McpDcrError } from '../errors.js'
+import { jsonAnswer, redirectAnswer } from '../gateway/answer.js'
+import { authorizeUrl, baseUrlOf } from '../gateway/base-url.js'
+import { isFormSubmission } from '../gateway/caller.js'
+import { challengeKey } from '../gateway/context.js'
+import { withRegistrationLease } from '../oauth/dynamic-client.js'
+import { registerAgain as registerClientAgain } from '../oauth/register-again.js'
+import { registrationKey } from '../store/records.js'
+import type { Route } from './index.js'
+import { assertSameOrigin } from './same-origin.js'
+import { requireServer, requireUser } from './servers.js'
+
+/**
+ * `POST /connections/:server/register`: for a person whose sign-in never came back, since the provider has
+ * dropped the client and says so on its own page alone (SPEC 45). Once for each such sign-in; where somebody
+ * else was faster, there is nothing left to do.
+ */
+export const registerAgain: Route = async (context, req) => {
+  const baseUrl = baseUrlOf(context.config, req)
+  assertSameOrigin(req, baseUrl)
+  const user = await requireUser(context, req)
+  const server = await requireServer(context, req, user, req.params['server'])
+  const unfinished = context.unfinished.get(challengeKey(user, server))
+  context.unfinished.delete(challengeKey(user, server))
+  if (unfinished?.clientSource !== 'dynamic') {
+    throw new McpDcrError(
+      'invalid_request',
+      `No sign-in of yours to "${server.name}" is waiting for its provider.`,
+      {
+        server: server.name,
+        fix: 'Connect first. Only a client that was registered dynamically can be registered again.',
+      },
+    )
+  }
+  const { clientId, redirectUri, authorizationServer } = unfinished
+  const key = registrationKey(server.name, authorizationServer.issuer, redirectUri)
+  await withRegistrationLease(context.oauth, key, async () => {
+    const held = await context.oauth.records.registrations.get(key)
+    if (held?.value.clientId === clientId) await registerClientAgain(context.oauth, server, key, held)
+  })
+  const authorizationUrl = authorizeUrl(baseUrl, server.name)
+  return isFormSubmission(req) ? redirectAnswer(authorizationUrl, 303) : jsonAnswer({ authorizationUrl })
+}
