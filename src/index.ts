@@ -9,7 +9,7 @@ export type {
   RegistrationReport,
   Registrations,
 } from './registrations.js'
-export type { Logger } from './model.js'
+export type { Logger, PrivateJwk } from './model.js'
 export { providerProfiles } from './providers/index.js'
 export type { ProviderProfile } from './providers/provider-profile.js'
 export { McpDcrError } from './errors.js'

@@ -40,6 +40,17 @@ const clientMetadata = z
     }
   })
 
+/** RFC 7517 §4. Whether it is a key shows where it is used; that it is no public one, here. */
+const privateJwk = z.looseObject(
+  {
+    kty: z.enum(['EC', 'RSA', 'OKP'], { error: 'has to be EC, RSA or OKP' }),
+    alg: z.string({ error: 'is missing: the signature algorithm, such as ES256' }),
+    kid: text.optional(),
+    d: z.string({ error: 'is missing: this is not a private key' }),
+  },
+  { error: 'has to be a private key as a JSON object (JWK)' },
+)
+
 const oauthConfigSchema = object({
   authorizationUrl: url.optional(),
   tokenUrl: url.optional(),
@@ -48,13 +59,14 @@ const oauthConfigSchema = object({
     .optional(),
   clientId: text.optional(),
   clientSecret: text.optional(),
+  clientPrivateKey: privateJwk.optional(),
   issuer: url.optional(),
   registrationUrl: url.optional(),
   initialAccessToken: z.union([text, fn], { error: 'has to be a string or a function' }).optional(),
   softwareStatement: text.optional(),
   tokenEndpointAuthMethod: z
-    .enum(['none', 'client_secret_basic', 'client_secret_post'], {
-      error: 'has to be none, client_secret_basic or client_secret_post',
+    .enum(['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'], {
+      error: 'has to be none, client_secret_basic, client_secret_post or private_key_jwt',
     })
     .optional(),
   resource: z
@@ -65,25 +77,41 @@ const oauthConfigSchema = object({
   dynamicRegistration: flag.optional(),
   dangerouslyAllowMissingPkceMetadata: flag.optional(),
   strictResource: flag.optional(),
-}).superRefine(({ clientId, clientSecret, tokenEndpointAuthMethod: method, ...registration }, ctx) => {
-  if (registration.dynamicRegistration === false && registration.registrationUrl !== undefined) {
-    ctx.addIssue({
-      code: 'custom',
-      path: ['registrationUrl'],
-      message: 'has no use: dynamicRegistration is false',
-    })
-  }
-  if (clientSecret !== undefined && clientId === undefined) {
-    ctx.addIssue({
-      code: 'custom',
-      path: ['clientId'],
-      message: 'is missing: clientSecret belongs to a clientId',
-    })
-  }
-  if (clientId !== undefined && clientSecret === undefined && method?.startsWith('client_secret') === true) {
-    ctx.addIssue({ code: 'custom', path: ['clientSecret'], message: `is missing: ${method} needs it` })
+}).superRefine((config, ctx) => {
+  for (const [member, message] of contradictions(config)) {
+    ctx.addIssue({ code: 'custom', path: [member], message })
   }
 })
+
+interface ClientOptions {
+  readonly clientId?: string | undefined
+  readonly clientSecret?: string | undefined
+  readonly clientPrivateKey?: unknown
+  readonly tokenEndpointAuthMethod?: string | undefined
+  readonly dynamicRegistration?: boolean | undefined
+  readonly registrationUrl?: string | undefined
+}
+
+/** Members that do not go together, and why. */
+function* contradictions(config: ClientOptions): Generator<[member: string, message: string]> {
+  const { clientId, clientSecret, clientPrivateKey, tokenEndpointAuthMethod: method } = config
+  if (config.dynamicRegistration === false && config.registrationUrl !== undefined)
+    yield ['registrationUrl', 'has no use: dynamicRegistration is false']
+  if (clientId === undefined) {
+    if (clientSecret !== undefined) yield ['clientId', 'is missing: clientSecret belongs to a clientId']
+    if (clientPrivateKey !== undefined)
+      yield ['clientId', 'is missing: clientPrivateKey belongs to a clientId']
+    if (method === 'private_key_jwt')
+      yield ['tokenEndpointAuthMethod', 'of private_key_jwt is for a clientId with a clientPrivateKey']
+    return
+  }
+  if (clientSecret !== undefined && clientPrivateKey !== undefined)
+    yield ['clientPrivateKey', 'and clientSecret exclude each other: a client authenticates in one way']
+  if (clientSecret === undefined && method?.startsWith('client_secret') === true)
+    yield ['clientSecret', `is missing: ${method} needs it`]
+  if (clientPrivateKey === undefined && method === 'private_key_jwt')
+    yield ['clientPrivateKey', 'is missing: private_key_jwt needs it']
+}
 
 const path = check(
   text,

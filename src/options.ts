@@ -1,5 +1,5 @@
 import type { Request } from 'express'
-import type { Logger, Server } from './model.js'
+import type { Logger, PrivateJwk, Server } from './model.js'
 import type { ProviderProfile } from './providers/provider-profile.js'
 import type { CredentialStore } from './store/contract.js'
 
@@ -15,6 +15,8 @@ export interface OAuthConfig {
   clientId?: string
   /** The secret of `clientId`. Defaults to none: a public client. */
   clientSecret?: string
+  /** The private key (a JWK with `alg`) by which `clientId` authenticates where the provider takes signed assertions (`private_key_jwt`, RFC 7523). Defaults to none. */
+  clientPrivateKey?: PrivateJwk
   /** Pins the authorization server's issuer identifier (RFC 8414 §2), for a provider whose metadata names another. Defaults to the one the resource metadata names. */
   issuer?: string
   /** The registration endpoint (RFC 7591 §3). Defaults to the discovered one. */
@@ -23,8 +25,8 @@ export interface OAuthConfig {
   initialAccessToken?: string | (() => string | Promise<string>)
   /** Sent in the registration request (RFC 7591 §2.3). Defaults to none. */
   softwareStatement?: string
-  /** How `clientId` authenticates at the token endpoint: `none`, `client_secret_basic` or `client_secret_post`; for a dynamic client, what to ask for. Defaults to the first of these that the server supports. */
-  tokenEndpointAuthMethod?: 'none' | 'client_secret_basic' | 'client_secret_post'
+  /** How `clientId` authenticates at the token endpoint: `none`, `client_secret_basic`, `client_secret_post`, or `private_key_jwt` with its `clientPrivateKey`; for a dynamic client, what to ask for. Defaults to the first of these that the server supports and the configuration allows. */
+  tokenEndpointAuthMethod?: 'none' | 'client_secret_basic' | 'client_secret_post' | 'private_key_jwt'
   /** The `resource` parameter (RFC 8707); `false` omits it, for a provider that refuses it. Defaults to what the provider's profile or the metadata says. */
   resource?: string | false
   /** More parameters of the authorization request, such as `audience`. Those that the flow itself sets are refused. Defaults to those of the provider's profile. */

@@ -12,8 +12,10 @@ export function staticClient(
   authorizationServer: AuthorizationServerMetadata,
   provider?: ProviderProfile,
 ): OAuthClient | undefined {
-  const { clientId, clientSecret } = oauth
+  const { clientId, clientSecret, clientPrivateKey } = oauth
   if (clientId === undefined) return undefined
+  if (clientPrivateKey !== undefined)
+    return { source: 'static', clientId, clientPrivateKey, tokenEndpointAuthMethod: 'private_key_jwt' }
   if (clientSecret === undefined) return { source: 'static', clientId, tokenEndpointAuthMethod: 'none' }
   const tokenEndpointAuthMethod =
     oauth.tokenEndpointAuthMethod ??

@@ -1,4 +1,6 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { PrivateJwk } from '../../src/model.js'
 import { prepareAuthorization, startAuthorization } from '../../src/oauth/authorize.js'
 import { finishAuthorization } from '../../src/oauth/exchange.js'
 import { refresh } from '../../src/oauth/refresh.js'
@@ -12,6 +14,7 @@ import {
   CALLBACK,
   createOAuthContext,
   declare,
+  expectFailure,
   flowAt,
   json,
   startFake,
@@ -153,6 +156,27 @@ describe('the authorization request', () => {
   })
 })
 
+const PRIVATE_KEY = {
+  ...(generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' }) as {
+    kty: string
+  }),
+  alg: 'ES256',
+  kid: 'key-1',
+} as PrivateJwk
+
+describe('a private key that is none', () => {
+  it('is an error that shows nothing of it', async () => {
+    const as = await startFake({ '/token': json({ access_token: 'at', token_type: 'Bearer' }) })
+    const server = declare(`${as.url}/mcp`, {
+      clientId: 'client-1',
+      clientPrivateKey: { kty: 'EC', alg: 'ES256', crv: 'P-256', x: 'hush', y: 'hush', d: 'hush' },
+    })
+    const finished = finishAuthorization(createOAuthContext(), server, flowAt(as.url, server), ANSWER)
+    await expectFailure(finished, 'client_invalid', 'private key cannot be used', ['hush'])
+    expect(as.asked()).toEqual([])
+  })
+})
+
 describe('oidc-provider accepts', () => {
   let world: World
 
@@ -164,7 +188,14 @@ describe('oidc-provider accepts', () => {
       client_secret: 'p%40ss: w+rd/&=~-_.',
       token_endpoint_auth_method: method,
     }))
-    world = await startWorld({ authorizationServer: { clients } })
+    const { d: _, ...publicKey } = PRIVATE_KEY
+    const signing = {
+      ...redirect,
+      client_id: 'static-private_key_jwt',
+      token_endpoint_auth_method: 'private_key_jwt' as const,
+      jwks: { keys: [publicKey] },
+    }
+    world = await startWorld({ authorizationServer: { clients: [...clients, signing] } })
   })
 
   afterEach(() => world.close())
@@ -179,6 +210,7 @@ describe('oidc-provider accepts', () => {
       clientSecret: 'p%40ss: w+rd/&=~-_.',
       tokenEndpointAuthMethod: 'client_secret_post',
     },
+    { clientId: 'static-private_key_jwt', clientPrivateKey: PRIVATE_KEY },
   ])('the exchange and the refresh of a client of %o', async (oauthConfig) => {
     const context = createOAuthContext()
     const server = declare(world.mcpServer.url, oauthConfig)

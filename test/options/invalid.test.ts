@@ -128,8 +128,24 @@ describe('a wrong value is answered with its place and what it has to be', () =>
       '`servers.notion.oauthConfig.clientSecret` is missing: client_secret_post needs it',
     ],
     [
+      oauth({ tokenEndpointAuthMethod: 'tls_client_auth' }),
+      '`servers.notion.oauthConfig.tokenEndpointAuthMethod` has to be none, client_secret_basic, client_secret_post or private_key_jwt',
+    ],
+    [
+      oauth({ clientId: 'c', tokenEndpointAuthMethod: 'private_key_jwt' }),
+      '`servers.notion.oauthConfig.clientPrivateKey` is missing: private_key_jwt needs it',
+    ],
+    [
+      oauth({ clientId: 'c', clientSecret: 's', clientPrivateKey: { kty: 'EC', alg: 'ES256', d: 'x' } }),
+      '`servers.notion.oauthConfig.clientPrivateKey` and clientSecret exclude each other: a client authenticates in one way',
+    ],
+    [
+      oauth({ clientId: 'c', clientPrivateKey: { kty: 'EC', alg: 'ES256' } }),
+      '`servers.notion.oauthConfig.clientPrivateKey.d` is missing: this is not a private key',
+    ],
+    [
       oauth({ tokenEndpointAuthMethod: 'private_key_jwt' }),
-      '`servers.notion.oauthConfig.tokenEndpointAuthMethod` has to be none, client_secret_basic or client_secret_post',
+      '`servers.notion.oauthConfig.tokenEndpointAuthMethod` of private_key_jwt is for a clientId with a clientPrivateKey',
     ],
     [
       oauth({ initialAccessToken: 5 }),

@@ -68,6 +68,7 @@ describe('a server', () => {
       scopes: undefined,
       clientId: undefined,
       clientSecret: undefined,
+      clientPrivateKey: undefined,
       issuer: undefined,
       registrationUrl: undefined,
       initialAccessToken: undefined,
