@@ -8,15 +8,16 @@ export interface GatewayOptions {
   baseUrl: string
   /** The MCP endpoints' URLs by name. */
   servers: Record<string, string>
+  /** Where registrations and tokens are kept. */
+  store: string
 }
 
 /** A whole gateway: sign-in, a proxy for each MCP server, and a page to try them on. */
-export function createGateway({ baseUrl, servers }: GatewayOptions): { app: Express; dcr: McpDcr } {
+export function createGateway({ baseUrl, servers, store }: GatewayOptions): { app: Express; dcr: McpDcr } {
   const app = express()
 
-  // Before the routes that lead to MCP servers. Without a `user` option there is one local user; without a
-  // `store` option, registrations and tokens are kept in .mcp-dcr/store.json.
-  const dcr = mcpDcr({ baseUrl, servers, clientName: 'Example gateway' })
+  // Before the routes that lead to MCP servers. Without a `user` option there is one local user.
+  const dcr = mcpDcr({ baseUrl, servers, store, clientName: 'Example gateway' })
   app.use(dcr)
 
   // Any handler will do that relays the MCP server's answers; here, a proxy.

@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { exportJWK, generateKeyPair, type JWK } from 'jose'
-import type { AdapterPayload } from 'oidc-provider'
+import type { Adapter, AdapterPayload } from 'oidc-provider'
 import { startAuthorizationServer } from '../test/support/authorization-server.js'
 import { startMcpServer } from '../test/support/mcp-server.js'
 import { ProviderMemory } from '../test/support/oidc-adapter.js'
@@ -28,6 +28,18 @@ export async function startLocalServers(options: LocalServersOptions) {
     for (const [id, payload] of records) memory.of(model).set(id, payload)
   }
 
+  const saveNow = (): void => {
+    const entries = [...models].map((model) => [model, [...memory.of(model)].filter(isAlive)] as const)
+    save(options.dataFile, { key, models: Object.fromEntries(entries) })
+  }
+  let pending: NodeJS.Immediate | undefined
+  const saveSoon = (): void => {
+    pending ??= setImmediate(() => {
+      pending = undefined
+      saveNow()
+    })
+  }
+
   const authorizationServer = await onPort(options.authorizationServerPort, (port) =>
     startAuthorizationServer({
       port,
@@ -35,7 +47,7 @@ export async function startLocalServers(options: LocalServersOptions) {
         configuration.jwks = { keys: [key] }
         configuration.adapter = (model: string) => {
           models.add(model)
-          return memory.adapter(model)
+          return saving(memory.adapter(model), saveSoon)
         }
       },
     }),
@@ -48,9 +60,26 @@ export async function startLocalServers(options: LocalServersOptions) {
     issuer,
     close: async () => {
       await Promise.all([authorizationServer.close(), mcpServer.close()])
-      const entries = [...models].map((model) => [model, [...memory.of(model)].filter(isAlive)] as const)
-      save(options.dataFile, { key, models: Object.fromEntries(entries) })
+      saveNow()
     },
+  }
+}
+
+/** Saves after each change: what the gateway has registered has to be known after a crash, too. */
+function saving(adapter: Adapter, saveSoon: () => void): Adapter {
+  const thenSave =
+    <A extends unknown[], R>(change: (...args: A) => Promise<R>) =>
+    async (...args: A): Promise<R> => {
+      const result = await change(...args)
+      saveSoon()
+      return result
+    }
+  return {
+    ...adapter,
+    upsert: thenSave(adapter.upsert),
+    consume: thenSave(adapter.consume),
+    destroy: thenSave(adapter.destroy),
+    revokeByGrantId: thenSave(adapter.revokeByGrantId),
   }
 }
 

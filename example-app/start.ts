@@ -7,6 +7,8 @@ import { startLocalServers } from './local-servers.js'
 // instead of the local one that is started beside the gateway.
 const port = Number(process.env.PORT ?? 3001)
 const remote = process.env.MCP_SERVER_URL
+/** One for each port: two examples can run at once, and a store is for one process. */
+const directory = join('.mcp-dcr', `example-${port}`)
 
 const closing: (() => unknown)[] = []
 
@@ -16,7 +18,7 @@ async function start(): Promise<void> {
   closing.push(() => closeServer(server))
 
   const servers = remote ? { remote } : { demo: await startDemo() }
-  const { app, dcr } = createGateway({ baseUrl, servers })
+  const { app, dcr } = createGateway({ baseUrl, servers, store: join(directory, 'store.json') })
   closing.push(() => dcr.close())
   server.on('request', app)
 
@@ -29,7 +31,7 @@ async function startDemo(): Promise<string> {
   const local = await startLocalServers({
     mcpServerPort: port + 1,
     authorizationServerPort: port + 2,
-    dataFile: join('.mcp-dcr', 'example-authorization-server.json'),
+    dataFile: join(directory, 'authorization-server.json'),
   })
   closing.push(() => local.close())
   console.log(`Authorization server: ${local.issuer}   (any name and any password will do)`)
@@ -67,7 +69,7 @@ function explain(error: unknown): string {
   return fix === undefined ? String(message ?? error) : `${message}\n${fix}`
 }
 
-// Not `once`: signal-exit, which guards the store's lock, ends a process that has no other listener left.
+// Not `once`: write-file-atomic listens too while it writes, and ends a process that has no other listener left.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void stop(0))
 try {
   await start()

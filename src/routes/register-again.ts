@@ -1,6 +1,6 @@
 import { McpDcrError } from '../errors.js'
 import { jsonAnswer, redirectAnswer } from '../gateway/answer.js'
-import { authorizeUrl, baseUrlOf } from '../gateway/base-url.js'
+import { authorizeUrl, baseUrlOf, ROUTES_PATH } from '../gateway/base-url.js'
 import { isFormSubmission } from '../gateway/caller.js'
 import { challengeKey } from '../gateway/context.js'
 import { withRegistrationLease } from '../oauth/dynamic-client.js'
@@ -38,6 +38,8 @@ export const registerAgain: Route = async (context, req) => {
     const held = await context.oauth.records.registrations.get(key)
     if (held?.value.clientId === clientId) await registerClientAgain(context.oauth, server, key, held)
   })
-  const authorizationUrl = authorizeUrl(baseUrl, server.name)
-  return isFormSubmission(req) ? redirectAnswer(authorizationUrl, 303) : jsonAnswer({ authorizationUrl })
+  // Not into the flow at once: a page's `form-action 'self'` holds for the redirects that follow its forms.
+  return isFormSubmission(req)
+    ? redirectAnswer(`${baseUrl}${ROUTES_PATH}/connections`, 303)
+    : jsonAnswer({ authorizationUrl: authorizeUrl(baseUrl, server.name) })
 }

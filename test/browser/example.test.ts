@@ -1,6 +1,7 @@
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createVisitor, launchChromium, signIn, statusNote, type Visitor } from './chromium.js'
+import { startWorld } from '../support/gateway.js'
 import { checkOutExample, type Example } from './example.js'
 
 let browser: Browser
@@ -60,6 +61,37 @@ describe('the example in a browser', () => {
     expect(visitor.complaints).toEqual([])
   })
 
+  it('is still connected after it was killed', async () => {
+    await openExample()
+    await page.getByRole('link', { name: 'Connect' }).click()
+    await signIn(page)
+    await page.waitForURL(`${example.url}/`)
+    await connected()
+    await example.kill()
+    await example.start()
+    await openExample()
+    await connected()
+    await page.getByRole('button', { name: 'List tools' }).click()
+    await callTool('whoami', 'alice')
+  })
+
+  it('stands in front of the MCP server that MCP_SERVER_URL names', async () => {
+    const world = await startWorld()
+    try {
+      await example.stop()
+      await example.start({ MCP_SERVER_URL: world.mcpServer.url })
+      await page.goto(example.url)
+      await page.getByRole('heading', { name: 'remote' }).waitFor()
+      await page.getByRole('link', { name: 'Connect' }).click()
+      await signIn(page)
+      await page.waitForURL(`${example.url}/`)
+      await page.getByRole('button', { name: 'List tools' }).click()
+      await callTool('whoami', 'alice')
+    } finally {
+      await world.close()
+    }
+  })
+
   it('says that one has to sign in before tools can be listed', async () => {
     await openExample()
     await page.getByRole('button', { name: 'List tools' }).click()
@@ -73,6 +105,34 @@ describe('the example in a browser', () => {
     expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(390)
     await page.goto(`${example.url}/api/oauth/callback?state=forged&code=x`)
     expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(390)
+  })
+})
+
+describe('the connections page', () => {
+  it('connects and disconnects', async () => {
+    await page.goto(`${example.url}/api/oauth/connections`)
+    await page.getByText('Not connected').waitFor()
+    await page.getByRole('link', { name: 'Connect' }).click()
+    await signIn(page)
+    await page.getByRole('heading', { name: 'Connected to demo' }).waitFor()
+    await page.goto(`${example.url}/api/oauth/connections`)
+    await page.getByText('Connected', { exact: true }).waitFor()
+    await page.getByRole('button', { name: 'Disconnect' }).click()
+    await page.getByText('Not connected').waitFor()
+    expect(new URL(page.url()).pathname).toBe('/api/oauth/connections')
+    expect(visitor.complaints).toEqual([])
+  })
+
+  it('offers to register again where a sign-in did not come back', async () => {
+    await page.goto(`${example.url}/api/oauth/authorize/demo`)
+    await page.getByRole('heading', { name: 'Sign in' }).waitFor()
+    await page.goto(`${example.url}/api/oauth/connections`)
+    await page.getByRole('button', { name: 'Register again' }).click()
+    await page.getByText('has not come back').waitFor({ state: 'detached' })
+    await page.getByRole('link', { name: 'Connect' }).click()
+    await signIn(page)
+    await page.getByRole('heading', { name: 'Connected to demo' }).waitFor()
+    expect(visitor.complaints).toEqual([])
   })
 })
 

@@ -12,9 +12,11 @@ const CHECKOUT = ['package.json', 'tsconfig.json', 'node_modules', 'src', 'test'
 export interface Example {
   readonly url: string
   /** `npm run example`, until it says where to open it. */
-  start(): Promise<void>
+  start(env?: Record<string, string>): Promise<void>
   /** Ctrl+C: the terminal sends it to every process of the command. */
   stop(): Promise<void>
+  /** Ends it without a warning, as a power cut would. */
+  kill(): Promise<void>
   remove(): Promise<void>
 }
 
@@ -23,23 +25,23 @@ export async function checkOutExample(): Promise<Example> {
   for (const name of CHECKOUT) await symlink(join(ROOT, name), join(directory, name))
   const port = await freePorts(3)
   const url = `http://localhost:${port}`
-  let stop = async (): Promise<void> => undefined
+  let end = async (_signal: NodeJS.Signals): Promise<void> => undefined
 
   return {
     url,
-    async start() {
+    async start(more = {}) {
       const { OAUTH_ENCRYPTION_KEY: _, MCP_SERVER_URL: __, ...env } = process.env
       const npm = spawn('npm', ['run', 'example'], {
         cwd: directory,
-        env: { ...env, PORT: String(port) },
+        env: { ...env, PORT: String(port), ...more },
         detached: true,
       })
       let output = ''
       const ended = once(npm, 'close')
-      stop = async () => {
-        if (npm.pid !== undefined && npm.exitCode === null) process.kill(-npm.pid, 'SIGINT')
+      end = async (signal) => {
+        if (npm.pid !== undefined && npm.exitCode === null) process.kill(-npm.pid, signal)
         await ended
-        stop = async () => undefined
+        end = async () => undefined
       }
       const opened = new Promise<void>((resolve) => {
         for (const stream of [npm.stdout, npm.stderr]) {
@@ -53,9 +55,10 @@ export async function checkOutExample(): Promise<Example> {
       await Promise.race([opened, failed])
       failed.catch(() => undefined)
     },
-    stop: () => stop(),
+    stop: () => end('SIGINT'),
+    kill: () => end('SIGKILL'),
     async remove() {
-      await stop()
+      await end('SIGINT')
       await rm(directory, { recursive: true })
     },
   }

@@ -336,7 +336,8 @@ describe('a sign-in that never came back (SPEC 45; FIELD-NOTES 1)', () => {
       method: 'POST',
       headers: { origin: gateway.url, 'sec-fetch-site': 'same-origin' },
     })
-    expect(new URL(page.url).origin).toBe(world.authorizationServer.url)
+    expect(page.url).toBe(`${gateway.url}/api/oauth/connections`)
+    expect(page.text).not.toContain('has not come back')
     expect((await alice.signIn(`${gateway.url}/mcp/notes/page`)).text).toContain('alice')
     expect(world.authorizationServer.registrations()).toBe(1)
     const after = await alice.open(`${gateway.url}/api/oauth/connections`)
