@@ -16,7 +16,16 @@ const MAY_IMPORT = {
   providers: [],
   oauth: ['providers/', 'store/', 'security/'],
   pages: [],
-  gateway: ['options', 'connections', 'registrations', 'server-path', 'pages/', 'oauth/', 'store/', 'security/'],
+  gateway: [
+    'options',
+    'connections',
+    'registrations',
+    'server-path',
+    'pages/',
+    'oauth/',
+    'store/',
+    'security/',
+  ],
   routes: ['options', 'connections', 'registrations', 'gateway/', 'pages/', 'oauth/', 'store/', 'security/'],
 }
 

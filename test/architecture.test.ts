@@ -43,6 +43,11 @@ describe('the import boundaries refuse', () => {
     ['src/security/x.ts', `import '../store/records.js'`],
     ['src/security/x.ts', `import '../oauth/discover.js'`],
     ['src/pages/x.ts', `import '../gateway/answer.js'`],
+    ['src/providers/x.ts', `import '../oauth/discover.js'`],
+    ['src/providers/x.ts', `import '../options.js'`],
+    ['src/providers/x.ts', `import express from 'express'`],
+    ['src/store/x.ts', `import '../providers/index.js'`],
+    ['src/gateway/x.ts', `import '../providers/index.js'`],
     ['src/gateway/x.ts', `import '../routes/index.js'`],
     ['src/gateway/x.ts', `import '../middleware.js'`],
     ['src/routes/x.ts', `import '../middleware.js'`],
@@ -73,6 +78,8 @@ describe('the import boundaries allow', () => {
   it.each([
     ['src/oauth/x.ts', `import '../store/records.js'\nimport '../security/seal.js'\nimport '../errors.js'`],
     ['src/oauth/x.ts', `import './discover.js'\nimport 'openid-client'`],
+    ['src/oauth/x.ts', `import '../providers/match-issuer.js'`],
+    ['src/providers/x.ts', `import './provider-profile.js'\nimport '../model.js'\nimport '../errors.js'`],
     ['src/store/x.ts', `import '../security/seal.js'\nimport '../model.js'\nimport '../bounded-map.js'`],
     [
       'src/gateway/x.ts',

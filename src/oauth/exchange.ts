@@ -67,7 +67,7 @@ function assertNoError(
   const error = parameters.get('error')
   if (error === null) return
   const description = parameters.get('error_description')
-  const said = `${error} ${description}`
+  const said = `${error} ${description ?? ''}`
   const hint = hintFor(said, redirectUri, providerOf(authorizationServer.issuer))
   if (error === 'access_denied') {
     throw new McpDcrError('access_denied', `The provider gave this gateway no access to "${server}".`, {
@@ -156,6 +156,7 @@ function tokenError(
 
 function toConnection(flow: PendingFlow, tokens: Tokens, now: number): Connection {
   const granted = tokens.scope ?? flow.scope
+  const requestedScope = flow.requestedScope ?? flow.scope
   return {
     user: flow.user,
     server: flow.server,
@@ -170,7 +171,7 @@ function toConnection(flow: PendingFlow, tokens: Tokens, now: number): Connectio
     ...(tokens.refreshToken !== undefined && { refreshToken: tokens.refreshToken }),
     ...(tokens.expiresAt !== undefined && { expiresAt: tokens.expiresAt }),
     ...(granted !== undefined && { scope: granted }),
-    ...(flow.scope !== undefined && { requestedScope: flow.scope }),
+    ...(requestedScope !== undefined && { requestedScope }),
     obtainedBy: 'authorization',
     obtainedAt: now,
     connectedAt: now,

@@ -1,6 +1,4 @@
-import type { ProviderProfile } from './provider-profile.js'
-
-/** Whether an issuer identifier is one of these; the forms are those of {@link ProviderProfile.issuers}. */
+/** Whether an issuer identifier is one of these; the forms are those of `ProviderProfile.issuers`. */
 export function matchesIssuer(patterns: readonly string[], issuer: string): boolean {
   return URL.canParse(issuer) && patterns.some((pattern) => matches(pattern, issuer))
 }
@@ -31,7 +29,7 @@ function endsWith(pattern: readonly string[], pathname: string): boolean {
   return end.length === pattern.length && pattern.every((segment, i) => segment === '*' || segment === end[i])
 }
 
-/** Whether this is one of the forms of {@link ProviderProfile.issuers}. */
+/** Whether this is one of the forms of `ProviderProfile.issuers`. */
 export function isIssuerPattern(pattern: string): boolean {
   if (!pattern.includes('*')) {
     const url = URL.canParse(pattern) ? new URL(pattern) : undefined

@@ -49,8 +49,8 @@ export interface ProviderProfile {
    */
   readonly initialAccessToken?: { readonly required: boolean; readonly obtain: string }
   /**
-   * How an app is registered by hand: a list of sentences without their numbers, and the URL of the provider's
-   * own page. Defaults to what holds for any provider.
+   * How an app is registered by hand (SPEC 15): a list of sentences without their numbers, and the URL of the
+   * provider's own page. Defaults to what holds for any provider.
    */
   readonly manualRegistration?: { readonly steps: readonly string[]; readonly documentation: string }
   /**
