@@ -25,7 +25,7 @@ interface Behaviour {
 async function start(
   profile: ProviderProfile,
   { path = '', metadataAt = ASM, metadata, register, token = json(TOKENS), back }: Behaviour,
-  oauthConfig: OAuthConfig = {},
+  oauthConfig: OAuthConfig | ((url: string) => OAuthConfig) = {},
 ): Promise<Protocol & { as: FakeProvider }> {
   const as = await startFakeProvider(
     (url) => ({
@@ -40,7 +40,8 @@ async function start(
     ...at(profile, as.url),
     ...(profile.metadataIssuers !== undefined && { metadataIssuers: [as.url] }),
   }
-  return { ...protocol(local, mcp.url, oauthConfig), as }
+  const own = typeof oauthConfig === 'function' ? oauthConfig(as.url) : oauthConfig
+  return { ...protocol(local, mcp.url, own), as }
 }
 
 const registered = (client: Record<string, unknown>): Reply => json({ client_id: 'dcr', ...client }, 201)
@@ -210,7 +211,7 @@ describe('a provider that registers works by itself', () => {
       metadata: () => ({ issuer: 'https://evil.example' }),
     })
     await expectFailure(signIn(), 'issuer_mismatch', 'evil.example')
-    const pinned = await start(atlassian, behaviour, { issuer: 'https://auth.example.com' })
+    const pinned = await start(atlassian, behaviour, (url) => ({ issuer: `${url}/other` }))
     await expectFailure(pinned.signIn(), 'issuer_mismatch')
   })
 })
