@@ -48,6 +48,7 @@ export function createContext(config: Config): { context: GatewayContext; close:
     challenges: new BoundedMap(REMEMBERED),
     undeclared: new BoundedMap(1000),
     accepted: new WeakSet(),
+    signIns: new BoundedMap(REMEMBERED),
     acceptedSignIns: new BoundedMap(REMEMBERED),
     unfinished: new BoundedMap(REMEMBERED),
     callbacks: new Map(),

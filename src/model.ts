@@ -89,6 +89,8 @@ export interface OAuthClient {
   readonly clientSecret?: string
   readonly clientPrivateKey?: PrivateJwk
   readonly tokenEndpointAuthMethod: TokenEndpointAuthMethod | 'private_key_jwt'
+  /** What it may ask for, as its server registered it; undefined where that is not said. */
+  readonly scope?: string
 }
 
 /**
@@ -106,6 +108,8 @@ export interface Registration {
   readonly createdAt: number
   /** The scope that was asked for. */
   readonly scope?: string
+  /** The scope that the server registered, where it said one (RFC 7591 §3.2.1). */
+  readonly registeredScope?: string
   /** The client metadata that was sent (RFC 7591 §2): a change of it is noticed, and replaces it (RFC 7592 §2.2). */
   readonly metadata?: Readonly<Record<string, unknown>>
   readonly clientId?: string
@@ -165,6 +169,8 @@ export interface PendingFlow {
   readonly clientId: string
   readonly resource?: string
   readonly scope?: string
+  /** What was wanted, where the client may not ask for all of it. */
+  readonly requestedScope?: string
   /** A path and query on the gateway; undefined ends on the "connected" page. */
   readonly returnTo?: string
   /** Epoch milliseconds. */

@@ -19,6 +19,8 @@ export interface GatewayContext {
   readonly undeclared: BoundedMap<string, BoundedMap<string, Server>>
   /** Connections whose token their upstream has accepted. */
   readonly accepted: WeakSet<Connection>
+  /** The last sign-in that ended here, by the time of it; by connection key. */
+  readonly signIns: BoundedMap<string, number>
   /** The sign-in, by the time of it, of which a token was accepted last; by connection key. */
   readonly acceptedSignIns: BoundedMap<string, number>
   /** The sign-in that a user began last and that has not come back, by user and server. */

@@ -65,11 +65,11 @@ export async function dropRejected(
   server: Server,
   rejected: Connection,
 ): Promise<void> {
-  const { acceptedSignIns, oauth } = context
+  const { signIns, acceptedSignIns, oauth } = context
   const key = connectionKey(rejected.user, rejected.server)
-  if (isJustNow(context, rejected.connectedAt) && acceptedSignIns.get(key) !== rejected.connectedAt) {
-    throw tokenRejected(server)
-  }
+  // Of a sign-in before a restart it is not known whether its token was ever accepted.
+  const isNew = isJustNow(context, rejected.connectedAt) && signIns.get(key) === rejected.connectedAt
+  if (isNew && acceptedSignIns.get(key) !== rejected.connectedAt) throw tokenRejected(server)
   const held = await oauth.records.connections.get(key)
   if (held?.value.status === 'connected' && held.value.accessToken === rejected.accessToken) {
     await needsAuthorization(oauth, key, held, 'token_rejected')

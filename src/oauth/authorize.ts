@@ -2,7 +2,7 @@ import * as openid from 'openid-client'
 import type { Challenge, Connection, Discovered, OAuthClient, PendingFlow, Server } from '../model.js'
 import type { ProviderProfile } from '../providers/provider-profile.js'
 import { assertEndpointUrl } from '../security/guarded-fetch.js'
-import { chooseScope, scopeList } from './choose-scope.js'
+import { chooseScope, scopeList, withinRegistered } from './choose-scope.js'
 import type { OAuthContext } from './context.js'
 import { ensureClient } from './ensure-client.js'
 
@@ -25,7 +25,10 @@ export interface AuthorizationRequest {
 export interface PreparedAuthorization {
   readonly discovered: Discovered
   readonly client: OAuthClient
+  /** What to ask for. */
   readonly scope: string | undefined
+  /** What would be asked for, if the client may. */
+  readonly wanted: string | undefined
 }
 
 /**
@@ -41,16 +44,16 @@ export async function prepareAuthorization(
   const discovered = await context.discover(server, challenge, options)
   // Scopes are an issuer's own: what one knew may be an error at the next.
   const isSameIssuer = stepUp?.authorizationServer.issuer === discovered.authorizationServer.issuer
-  const scope = chooseScope(server, discovered, challenge, isSameIssuer ? stepUp?.requestedScope : undefined)
-  const client = await ensureClient(context, { server, discovered, scope, baseUrl })
-  return { discovered, client, scope }
+  const wanted = chooseScope(server, discovered, challenge, isSameIssuer ? stepUp?.requestedScope : undefined)
+  const client = await ensureClient(context, { server, discovered, scope: wanted, baseUrl })
+  return { discovered, client, scope: withinRegistered(wanted, client.scope), wanted }
 }
 
 /** Builds the authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2) and what must be remembered of it. */
 export async function startAuthorization(
   context: OAuthContext,
   request: AuthorizationRequest,
-  { discovered, client, scope }: PreparedAuthorization,
+  { discovered, client, scope, wanted }: PreparedAuthorization,
 ): Promise<{ url: URL; flow: PendingFlow }> {
   const { server, user, baseUrl, returnTo } = request
   const { authorizationServer } = discovered
@@ -68,6 +71,7 @@ export async function startAuthorization(
     clientId: client.clientId,
     ...(resource !== undefined && { resource }),
     ...(scope !== undefined && { scope }),
+    ...(wanted !== undefined && wanted !== scope && { requestedScope: wanted }),
     ...(returnTo !== undefined && { returnTo }),
     expiresAt: context.clock() + FLOW_LIFETIME,
   }

@@ -20,6 +20,23 @@ export function chooseScope(
   return [...scopes].join(' ')
 }
 
+/**
+ * The part of a scope that a client was registered for (SPEC 18): a strict server refuses the rest. Where that
+ * is nothing, what the server said of its registration cannot be meant so, and all is asked for.
+ */
+export function withinRegistered(
+  scope: string | undefined,
+  registered: string | undefined,
+): string | undefined {
+  if (registered === undefined) return scope
+  const allowed = new Set(scopeList(registered))
+  return (
+    scopeList(scope)
+      .filter((token) => allowed.has(token))
+      .join(' ') || scope
+  )
+}
+
 /** The scope tokens of a space-separated string (RFC 6749 §3.3). */
 export function scopeList(scope: string | undefined): readonly string[] {
   return scope?.split(/\s+/).filter((token) => token !== '') ?? []

@@ -4,7 +4,7 @@ import { assertEndpointUrl } from '../security/guarded-fetch.js'
 import type { Versioned } from '../store/records.js'
 import { isBearerToken } from './bearer-token.js'
 import type { OAuthContext } from './context.js'
-import { readJsonObject, withoutEmpty } from './read-json-response.js'
+import { readJsonObject, scopeString, withoutEmpty } from './read-json-response.js'
 import { isManaged } from './registration-state.js'
 
 type Metadata = Readonly<Record<string, unknown>>
@@ -218,8 +218,10 @@ function changesOf(
   const uri = body['registration_client_uri']
   const expiresAt = Number(body['client_secret_expires_at'])
   const method = body['token_endpoint_auth_method']
+  const scope = scopeString(body['scope'])
   return {
     ...(typeof secret === 'string' && { clientSecret: secret }),
+    ...(scope !== undefined && { registeredScope: scope }),
     ...(expiresAt >= 0 &&
       body['client_secret_expires_at'] !== undefined && { clientSecretExpiresAt: expiresAt }),
     ...(isBearerToken(token) && { registrationAccessToken: token }),

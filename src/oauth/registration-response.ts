@@ -1,6 +1,12 @@
 import { McpDcrError, quoteUntrusted } from '../errors.js'
 import type { AuthorizationServerMetadata, Registration, TokenEndpointAuthMethod } from '../model.js'
-import { errorResponse, jsonResponse, readJsonObject, withoutEmpty } from './read-json-response.js'
+import {
+  errorResponse,
+  jsonResponse,
+  readJsonObject,
+  scopeString,
+  withoutEmpty,
+} from './read-json-response.js'
 import { supportedMethod } from './registration-request.js'
 
 /** What a registration answer yields. */
@@ -9,6 +15,7 @@ export type RegisteredClient = Required<Pick<Registration, 'clientId' | 'tokenEn
     Registration,
     | 'clientSecret'
     | 'clientIdIssuedAt'
+    | 'registeredScope'
     | 'clientSecretExpiresAt'
     | 'registrationAccessToken'
     | 'registrationClientUri'
@@ -20,6 +27,7 @@ const MEMBERS = [
   'client_id_issued_at',
   'client_secret_expires_at',
   'token_endpoint_auth_method',
+  'scope',
   'registration_access_token',
   'registration_client_uri',
 ]
@@ -36,7 +44,12 @@ export async function normalizeRegistrationResponse(response: Response): Promise
   if (response.status !== 200 && response.status !== 201) return response
   const client = withoutEmpty(body)
   const expiresAt = Number(client['client_secret_expires_at'])
-  return jsonResponse({ ...client, client_secret_expires_at: expiresAt > 0 ? expiresAt : 0 }, MEMBERS, 201)
+  const scope = scopeString(client['scope'])
+  return jsonResponse(
+    { ...client, scope, client_secret_expires_at: expiresAt > 0 ? expiresAt : 0 },
+    MEMBERS,
+    201,
+  )
 }
 
 /**
@@ -61,6 +74,7 @@ export function readRegisteredClient(
     clientId: String(client['client_id']),
     tokenEndpointAuthMethod: method,
     ...(issuedAt > 0 && { clientIdIssuedAt: issuedAt }),
+    ...(typeof client['scope'] === 'string' && { registeredScope: client['scope'] }),
     ...(clientSecret !== undefined && {
       clientSecret,
       clientSecretExpiresAt: Number(client['client_secret_expires_at']),

@@ -6,7 +6,7 @@ const DAY = 24 * 3600
 
 /** The client of a finished registration. */
 export function toClient(registration: Registration | undefined): OAuthClient | undefined {
-  const { status, clientId, clientSecret, tokenEndpointAuthMethod } = registration ?? {}
+  const { status, clientId, clientSecret, tokenEndpointAuthMethod, registeredScope } = registration ?? {}
   if (status !== 'registered' || clientId === undefined || tokenEndpointAuthMethod === undefined)
     return undefined
   return {
@@ -14,6 +14,7 @@ export function toClient(registration: Registration | undefined): OAuthClient | 
     clientId,
     tokenEndpointAuthMethod,
     ...(clientSecret !== undefined && { clientSecret }),
+    ...(registeredScope !== undefined && { scope: registeredScope }),
   }
 }
 

@@ -39,7 +39,7 @@ function item(connection: ConnectionView): string {
 <p class="muted">${escapeHtml(url)}</p>
 <p>${STATES[state]}</p>
 ${unfinished ? UNFINISHED : ''}
-<p class="actions">${actions(connection).join(' ')}</p>
+<div class="actions">${actions(connection).join(' ')}</div>
 </li>`
 }
 

@@ -5,6 +5,7 @@ import { challengeKey, type GatewayContext } from '../gateway/context.js'
 import { rememberUndeclared, undeclaredServer } from '../gateway/undeclared.js'
 import type { PendingFlow, Server } from '../model.js'
 import { finishAuthorization } from '../oauth/exchange.js'
+import { connectionKey } from '../store/records.js'
 import type { Request } from 'express'
 import type { Answer } from '../gateway/intercept.js'
 import type { Route } from './index.js'
@@ -48,7 +49,8 @@ async function finish(
   const retryUrl = authorizeUrl(baseUrl, flow.server, flow.returnTo)
   try {
     const server = await serverOfFlow(context, req, flow)
-    await finishAuthorization(context.oauth, server, flow, parameters)
+    const { connectedAt } = await finishAuthorization(context.oauth, server, flow, parameters)
+    context.signIns.set(connectionKey(flow.user, flow.server), connectedAt)
     // It has led to this sign-in; a later one begins with a challenge of its own.
     context.challenges.delete(challengeKey(flow.user, server))
   } catch (thrown) {

@@ -52,6 +52,19 @@ describe('the JSON file store of a gateway', () => {
     expect(world.authorizationServer.count('POST', '/token')).toBe(1)
   })
 
+  it('asks for a sign-in, and for nothing else, where the token has died meanwhile', async () => {
+    await restart()
+    world.mcpServer.revokeSeen()
+    world.authorizationServer.intercept = (_req, res, { path }) => {
+      if (path !== '/token') return false
+      res.writeHead(400, { 'content-type': 'application/json' }).end('{"error":"invalid_grant"}')
+      return true
+    }
+    expect((await alice.open(`${gateway.url}/mcp/notes/page`)).status).toBe(302)
+    world.authorizationServer.intercept = undefined
+    expect((await alice.signIn(`${gateway.url}/mcp/notes/page`)).status).toBe(200)
+  })
+
   it('holds both collections in one readable 0600 file, beside a 0600 key', () => {
     const content = JSON.parse(readFileSync(gateway.storePath, 'utf8')) as Record<string, object>
     expect(Object.keys(content)).toEqual(

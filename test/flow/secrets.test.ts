@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { inspect } from 'node:util'
+import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { createPerson } from '../support/person.js'
 import { startDcrGateway, type DcrGateway } from '../support/dcr-gateway.js'
 import { startWorld, type World } from '../support/gateway.js'
@@ -8,6 +9,7 @@ import { startWorld, type World } from '../support/gateway.js'
 let world: World
 let gateway: DcrGateway
 let now = Date.now()
+const printed = (['log', 'info', 'warn', 'error', 'debug'] as const).map((it) => vi.spyOn(console, it))
 
 beforeEach(async () => {
   now = Date.now()
@@ -73,8 +75,9 @@ it('shows no secret in logs, bodies, headers, URLs or the store file, through a 
   globalThis.fetch = async (input, init) => {
     const response = await realFetch(input, init)
     const path = new URL(input instanceof Request ? input.url : String(input)).pathname
-    if (path === '/token' || path === '/reg') {
-      responses.push({ path, response: (await response.clone().json()) as Record<string, unknown> })
+    if (path === '/token' || path.startsWith('/reg')) {
+      const body = await response.clone().text()
+      responses.push({ path, response: JSON.parse(body || '{}') as Record<string, unknown> })
     }
     return response
   }
@@ -99,6 +102,14 @@ it('shows no secret in logs, bodies, headers, URLs or the store file, through a 
     ...readdirSync(gateway.directory)
       .filter((name) => !name.endsWith('.lock'))
       .map((name): [string, string] => [name, readFileSync(join(gateway.directory, name), 'utf8')]),
+    [
+      'console',
+      inspect(
+        printed.map(({ mock }) => mock.calls),
+        { depth: 10 },
+      ),
+    ],
+    ['URLs of the MCP server', world.mcpServer.requests.map(({ url }) => url).join('\n')],
     ...seen.map((text, i): [string, string] => [`answer ${i}`, text]),
   ])
   for (const [where, text] of shown) {
@@ -117,7 +128,7 @@ async function wholeLife(): Promise<void> {
   alice.setCookie(gateway.url, 'user=alice; Path=/')
   const page = await alice.signIn(`${gateway.url}/mcp/notes/page`)
   expect(page.status).toBe(200)
-  seen.push(...page.hops.map(({ url }) => url))
+  seen.push(...page.hops.map(({ url, headers, text }) => `${url} ${JSON.stringify([...headers])} ${text}`))
   const note = async (path: string, headers = {}): Promise<void> => {
     const { status, headers: answered, text } = await alice.fetch(gateway.url + path, { headers })
     seen.push(`${status} ${JSON.stringify([...answered])} ${text}`)
@@ -142,6 +153,17 @@ async function wholeLife(): Promise<void> {
     return true
   }
   const failed = await alice.signIn(`${gateway.url}/mcp/notes/page`)
+  world.authorizationServer.intercept = undefined
+  const { registrations } = gateway.dcr
+  const [registration] = await registrations.list()
+  const contacts = ['ops@example.com']
+  seen.push(
+    inspect(registration),
+    inspect(await registrations.read(registration?.id ?? ''), { depth: 10 }),
+    inspect(await registrations.update(registration?.id ?? '', { contacts })),
+  )
+  await alice.signIn(`${gateway.url}/mcp/notes/page`)
+  await gateway.dcr.disconnect('alice', 'notes')
   expect(failed.text).toContain('token_response_invalid')
   seen.push(failed.text)
 }

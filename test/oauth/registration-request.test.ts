@@ -157,6 +157,37 @@ describe('the registration request (RFC 7591 §3.1, SPEC 17)', () => {
     expect(await scopeAfter('https://former.example')).toBe('write')
   })
 
+  it.each([
+    ['a part of it', 'read', 'read'],
+    ['a part of it, as a list', ['read', 'other'], 'read'],
+    ['all of it', 'write read', 'read write'],
+    ['another one altogether', 'profile', 'read write'],
+    ['nothing', undefined, 'read write'],
+  ])('is asked for as the server registered it: %s (SPEC 18)', async (_name, registered, asked) => {
+    const registry = await startOpenRegistry()
+    registry.replies[ASM] = json(metadataOf(registry.url))
+    registry.replies['/register'] = json(
+      { client_id: 'c1', token_endpoint_auth_method: 'none', scope: registered },
+      201,
+    )
+    const context = createOAuthContext()
+    const request = {
+      server: declare(registry.url),
+      user: 'ann',
+      baseUrl: BASE_URL,
+      challenge: { scope: 'read write' },
+      stepUp: undefined,
+      returnTo: undefined,
+    }
+    for (let time = 0; time < 2; time++) {
+      const prepared = await prepareAuthorization(context, request, { fresh: false })
+      const { url, flow } = await startAuthorization(context, request, prepared)
+      expect(url.searchParams.get('scope')).toBe(asked)
+      expect(flow.requestedScope ?? flow.scope).toBe('read write')
+    }
+    expect(registry.count('POST', '/register')).toBe(1)
+  })
+
   it('is bounded by the timeout option alone', async () => {
     const signals: unknown[] = []
     const { authorizationServer } = discoveredAt('https://as.example')

@@ -11,13 +11,19 @@ export interface Cookie {
   readonly expiresAt: number | undefined
 }
 
-/** A browser's cookies (RFC 6265bis), host-only. `Secure` means https, on loopback too. */
+/**
+ * A browser's cookies (RFC 6265bis), host-only. `Secure` means https, on loopback too, as in Safari; Chrome and
+ * Firefox trust loopback.
+ */
 export class CookieJar {
   #cookies: Cookie[] = []
   readonly #clock: () => number
+  readonly #isSecure: (url: URL) => boolean
 
-  constructor(clock: () => number) {
+  constructor(clock: () => number, trustLoopback = false) {
     this.#clock = clock
+    this.#isSecure = ({ protocol, hostname }) =>
+      protocol === 'https:' || (trustLoopback && hostname === 'localhost')
   }
 
   /** The cookies that would be sent to a URL, longest path first. */
@@ -25,7 +31,7 @@ export class CookieJar {
     const now = this.#clock()
     return this.#cookies
       .filter((it) => it.host === url.hostname && pathMatches(it.path, url.pathname))
-      .filter((it) => !it.secure || url.protocol === 'https:')
+      .filter((it) => !it.secure || this.#isSecure(url))
       .filter((it) => it.expiresAt === undefined || it.expiresAt > now)
       .sort((a, b) => b.path.length - a.path.length)
   }
@@ -37,7 +43,7 @@ export class CookieJar {
 
   /** Takes one `Set-Cookie` value as a browser would, which may mean ignoring it. */
   set(url: URL, setCookie: string) {
-    const cookie = parse(url, setCookie, this.#clock())
+    const cookie = parse(url, setCookie, this.#clock(), this.#isSecure(url))
     if (!cookie) return
     this.#cookies = this.#cookies.filter(
       (it) => it.name !== cookie.name || it.host !== cookie.host || it.path !== cookie.path,
@@ -50,7 +56,7 @@ export class CookieJar {
   }
 }
 
-function parse(url: URL, setCookie: string, now: number): Cookie | undefined {
+function parse(url: URL, setCookie: string, now: number, isSecure: boolean): Cookie | undefined {
   const [pair = '', ...rest] = setCookie.split(';').map((it) => it.trim())
   const attributes = new Map(
     rest.map((it) => {
@@ -64,7 +70,7 @@ function parse(url: URL, setCookie: string, now: number): Cookie | undefined {
   const secure = attributes.has('secure')
 
   if (domain !== undefined && domain !== url.hostname) return undefined
-  if (secure && url.protocol !== 'https:') return undefined
+  if (secure && !isSecure) return undefined
   if (name.startsWith('__Secure-') && !secure) return undefined
   if (name.startsWith('__Host-') && (!secure || path !== '/' || domain !== undefined)) return undefined
 

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { inspect } from 'node:util'
 import type { Express, Request } from 'express'
 import { createProxyMiddleware } from 'http-proxy-middleware'
 import { mcpDcr, type McpDcr, type Options } from '../../src/index.js'
@@ -41,7 +42,8 @@ export async function startDcrGateway(given: DcrGatewayOptions): Promise<DcrGate
   const note =
     (level: string) =>
     (message: string, details?: object): void => {
-      log.push(`${level} ${message} ${JSON.stringify(details ?? {})}`)
+      // Everything that a logger could print of it, errors and their causes included.
+      log.push(`${level} ${message} ${inspect(details ?? {}, { depth: 10 })}`)
     }
   let dcr: McpDcr | undefined
   const app = await startApp((express, { url }) => {

@@ -8,12 +8,12 @@ export interface Hop {
   readonly status: number
   /** Absolute, where the answer is a redirect. */
   readonly location: string | undefined
+  readonly headers: Headers
+  readonly text: string
 }
 
 /** An answer, as the browser shows it. */
 export interface Page extends Hop {
-  readonly headers: Headers
-  readonly text: string
   /** Every request that led here, this one the last. */
   readonly hops: readonly Hop[]
 }
@@ -41,6 +41,8 @@ export interface PersonOptions {
   clock?: () => number
   /** Where an origin really listens, for one behind a proxy that ends TLS: `{'https://gateway.example.com': 'http://localhost:3000'}`. */
   hosts?: Record<string, string>
+  /** Takes `Secure` cookies over http on loopback, as Chrome and Firefox do, and Safari does not. Defaults to false. */
+  trustLoopback?: boolean
 }
 
 export interface Person {
@@ -67,8 +69,8 @@ const MAX_HOPS = 20
 type Site = 'none' | 'same-origin' | 'same-site' | 'cross-site'
 
 /** A person in a browser, without a browser. */
-export function createPerson({ clock = Date.now, hosts = {} }: PersonOptions = {}): Person {
-  const jar = new CookieJar(clock)
+export function createPerson({ clock = Date.now, hosts = {}, trustLoopback }: PersonOptions = {}): Person {
+  const jar = new CookieJar(clock, trustLoopback)
 
   // Not the global fetch: it would replace the Sec-Fetch headers by its own.
   async function send(url: URL, site: Site, navigation: boolean, options: RequestOptions): Promise<Page> {
@@ -90,8 +92,9 @@ export function createPerson({ clock = Date.now, hosts = {} }: PersonOptions = {
     const target = answer.headers.get('location')
     const location =
       answer.status >= 300 && answer.status < 400 && target ? new URL(target, url).href : undefined
-    const hop = { method, url: url.href, status: answer.status, location }
-    return { ...hop, headers: answer.headers, text: answer.text, hops: [hop] }
+    const { headers: answered, text } = answer
+    const hop = { method, url: url.href, status: answer.status, location, headers: answered, text }
+    return { ...hop, hops: [hop] }
   }
 
   async function navigate(
