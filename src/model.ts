@@ -46,6 +46,8 @@ export interface ServerOAuth {
 /** A parsed `WWW-Authenticate: Bearer` challenge (RFC 6750 §3, RFC 9728 §5.1). */
 export interface Challenge {
   readonly resourceMetadata?: string
+  /** More of them: a repeated parameter is illegal but occurs, and each is tried (SPEC 2). */
+  readonly otherResourceMetadata?: readonly string[]
   readonly scope?: string
   readonly error?: string
   readonly errorDescription?: string

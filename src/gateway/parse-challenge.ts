@@ -6,18 +6,32 @@ const MAX_LINE = 16 * 1024
 /** A longer scope is not believed, in characters: it goes into the authorization request and the registration. */
 const MAX_SCOPE = 4096
 
+/** How many URLs of resource metadata are taken beside the first. */
+const MAX_OTHERS = 2
+
 /**
  * The Bearer challenge among all `WWW-Authenticate` field lines (RFC 9110 §11.6.1, RFC 6750 §3,
  * RFC 9728 §5.1): where there are several, the first that names its resource metadata. `{}` for a bare
- * `Bearer`, undefined where there is none.
+ * `Bearer`, undefined where there is none. The URLs of the others, and of repeated parameters, come along.
  *
  * Never throws, and takes linear time: a server's header is hostile. A malformed one yields what can be read.
  */
 export function parseChallenge(values: readonly string[]): Challenge | undefined {
-  const challenges = scanChallenges(values.filter((value) => value.length <= MAX_LINE))
-    .filter(({ scheme }) => scheme === 'bearer')
-    .map(toChallenge)
-  return challenges.find(({ resourceMetadata }) => resourceMetadata !== undefined) ?? challenges[0]
+  const bearer = scanChallenges(values.filter((value) => value.length <= MAX_LINE)).filter(
+    ({ scheme }) => scheme === 'bearer',
+  )
+  const challenges = bearer.map(toChallenge)
+  const chosen = challenges.find(({ resourceMetadata }) => resourceMetadata !== undefined) ?? challenges[0]
+  const others = new Set(bearer.flatMap(({ parameters }) => metadataUrls(parameters)))
+  others.delete(chosen?.resourceMetadata ?? '')
+  if (chosen === undefined || others.size === 0) return chosen
+  return { ...chosen, otherResourceMetadata: [...others].slice(0, MAX_OTHERS) }
+}
+
+function metadataUrls(parameters: ScannedChallenge['parameters']): string[] {
+  return parameters.flatMap(([name, value]) =>
+    name === 'resource_metadata' && isHttpUrl(value) ? [value] : [],
+  )
 }
 
 function toChallenge({ parameters }: ScannedChallenge): Challenge {

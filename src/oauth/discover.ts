@@ -60,7 +60,9 @@ export function createDiscover(
   const cache = new BoundedMap<string, Entry>(CACHE_SIZE)
 
   return function discover(server, challenge, { fresh = false, reach } = {}) {
-    const key = JSON.stringify([server?.name, server?.url, server?.oauth, challenge?.resourceMetadata, reach])
+    const { resourceMetadata, otherResourceMetadata } = challenge ?? {}
+    const named = [resourceMetadata, otherResourceMetadata]
+    const key = JSON.stringify([server?.name, server?.url, server?.oauth, named, reach])
     const cached = cache.get(key)
     if (cached !== undefined && clock() - cached.startedAt < (fresh ? FRESH_INTERVAL : LIFETIME))
       return cached.result

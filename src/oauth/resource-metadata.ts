@@ -27,11 +27,15 @@ export async function findResourceMetadata(
   reach: Reach,
 ): Promise<ResourceMetadata | undefined> {
   if (challenge?.resourceMetadata !== undefined) {
-    const url = assertEndpointUrl(challenge.resourceMetadata, 'resource_metadata of the challenge')
-    assertSameOrigin(url, server)
-    const answer = await fetchMetadata(url, fetch, reach)
-    if (!answer.found) throw answer.failure
-    return read(answer.document, url, server)
+    let failure: unknown
+    for (const named of [challenge.resourceMetadata, ...(challenge.otherResourceMetadata ?? [])]) {
+      try {
+        return await readNamed(named, server, fetch, reach)
+      } catch (error) {
+        failure ??= error
+      }
+    }
+    throw failure
   }
   if (server === undefined) return undefined
   let failure: McpDcrError | undefined
@@ -42,6 +46,19 @@ export async function findResourceMetadata(
   }
   if (failure !== undefined) throw failure
   return undefined
+}
+
+async function readNamed(
+  named: string,
+  server: Server | undefined,
+  fetch: GuardedFetch,
+  reach: Reach,
+): Promise<ResourceMetadata> {
+  const url = assertEndpointUrl(named, 'resource_metadata of the challenge')
+  assertSameOrigin(url, server)
+  const answer = await fetchMetadata(url, fetch, reach)
+  if (!answer.found) throw answer.failure
+  return read(answer.document, url, server)
 }
 
 /** RFC 9728 §3.1: the path and query of the resource identifier come behind the well-known part. */

@@ -105,12 +105,23 @@ describe('the Bearer challenge (RFC 9110 §11.6.1, RFC 6750 §3, RFC 9728 §5.1)
   })
 
   it.each([
-    [`Bearer resource_metadata="${METADATA}", resource_metadata="${OTHER}"`],
     [`Bearer resource_metadata="/relative", resource_metadata="${METADATA}"`],
     [`Bearer resource_metadata="javascript:alert(1)", resource_metadata="${METADATA}"`],
     [`Bearer resource_metadata="https://", resource_metadata="", resource_metadata="${METADATA}"`],
   ])('takes the first http(s) URL among duplicates: %s', (value) => {
     expect(parse(value)).toEqual({ resourceMetadata: METADATA })
+  })
+
+  it('keeps two more URLs of duplicates and of other Bearer challenges, for each to be tried (SPEC 2)', () => {
+    const more = [3, 4, 5].map((n) => `resource_metadata="https://mcp.example.com/${n}"`).join(', ')
+    expect(parse(`Bearer resource_metadata="${METADATA}", resource_metadata="${OTHER}"`)).toEqual({
+      resourceMetadata: METADATA,
+      otherResourceMetadata: [OTHER],
+    })
+    expect(parse(`Bearer resource_metadata="${METADATA}"`, `Bearer ${more}`)).toEqual({
+      resourceMetadata: METADATA,
+      otherResourceMetadata: ['https://mcp.example.com/3', 'https://mcp.example.com/4'],
+    })
   })
 
   it('has no metadata where none of it is an http(s) URL', () => {

@@ -54,6 +54,23 @@ describe('where resource metadata is found (SPEC 6)', () => {
     expect(asked()).toEqual(urls.map((url) => `GET ${url}`))
   })
 
+  it('is where the next of the challenge’s URLs leads, where the first does not (SPEC 2)', async () => {
+    fake.replies['/third'] = json(resource())
+    const named = (paths: string[]): object => {
+      const [resourceMetadata, ...otherResourceMetadata] = paths.map((path) => fake.url + path)
+      return { resourceMetadata, otherResourceMetadata }
+    }
+    expect(await discoverOnce(declare(mcp), named(['/first', '/second', '/third']))).toMatchObject({
+      resource: mcp,
+    })
+    expect(asked()).toEqual(['GET /first', 'GET /second', 'GET /third'])
+    await expectFailure(
+      discoverOnce(declare(mcp), named(['/first', '/second'])),
+      'discovery_failed',
+      '/first',
+    )
+  })
+
   it.each([{}, { scope: 'read' }])('is looked for where the challenge is %o', async (challenge) => {
     fake.replies[`${PRM}/public/mcp`] = json(resource())
     expect(await discoverOnce(declare(mcp), challenge)).toMatchObject({ resource: mcp })
