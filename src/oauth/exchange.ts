@@ -126,10 +126,7 @@ async function exchangeCode(
         {
           server: server.name,
           cause: failure.cause,
-          fix:
-            flow.clientSource === 'static'
-              ? 'Check oauthConfig.clientId and oauthConfig.clientSecret of this server.'
-              : 'Sign in again: the gateway registers anew.',
+          fix: FIXES[flow.clientSource],
         },
       )
     }
@@ -137,12 +134,20 @@ async function exchangeCode(
   }
 }
 
+const FIXES: Readonly<Record<PendingFlow['clientSource'], string>> = {
+  static: 'Check oauthConfig.clientId and oauthConfig.clientSecret of this server.',
+  metadata_document:
+    'Check that the provider can fetch the client metadata document, whose URL is the client id.',
+  dynamic: 'Sign in again: the gateway registers anew.',
+}
+
 function tokenError(
   { error, description, status = 0, cause }: ReturnType<typeof unwrapError>,
   server: Server,
 ): McpDcrError {
   const said = [error, description].filter((text) => text !== undefined).join(': ')
-  const details = { server: server.name, cause, fix: 'Sign in again.' }
+  const fix = (cause instanceof McpDcrError ? cause.fix : undefined) ?? 'Sign in again.'
+  const details = { server: server.name, cause, fix }
   if (cause instanceof McpDcrError) return new McpDcrError('token_request_failed', cause.message, details)
   if (status < 400) {
     return new McpDcrError('token_response_invalid', 'The token endpoint’s answer cannot be used.', {

@@ -6,7 +6,6 @@ import {
   copyFileSync,
   fsyncSync,
   linkSync,
-  mkdirSync,
   openSync,
   readFileSync,
   rmSync,
@@ -15,6 +14,7 @@ import {
 } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { McpDcrError } from '../errors.js'
+import { makePrivateDirectory } from './private-directory.js'
 
 /**
  * The key in a file of mode 0600; it is made if there is none.
@@ -49,7 +49,7 @@ function readExisting(path: string): string | undefined {
  */
 function createKeyFile(path: string): string {
   const directory = dirname(resolve(path))
-  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  makePrivateDirectory(directory)
   const aside = `${path}.${randomBytes(6).toString('hex')}`
   const key = randomBytes(32).toString('base64url')
   try {

@@ -1,7 +1,8 @@
-import { chmodSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs'
+import { chmodSync, readdirSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { McpDcrError } from '../errors.js'
 import type { Logger } from '../model.js'
+import { makePrivateDirectory } from '../security/private-directory.js'
 import type { Tables } from './entry.js'
 import { parseTables } from './json-format.js'
 import type { LockOwner } from './lock-owner.js'
@@ -10,7 +11,7 @@ import type { LockOwner } from './lock-owner.js'
 export function prepareDirectory(path: string): string {
   try {
     const absolute = resolve(path)
-    mkdirSync(dirname(absolute), { recursive: true, mode: 0o700 })
+    makePrivateDirectory(dirname(absolute))
     const directory = realpathSync(dirname(absolute))
     return realpathOrUndefined(absolute) ?? join(directory, basename(absolute))
   } catch (cause) {

@@ -27,6 +27,14 @@ const open = (path: string) => openJsonFileStore({ path, clock: Date.now, logger
 const modeOf = (path: string): number => statSync(path).mode & 0o777
 
 describe('the file', () => {
+  it('comes with a .gitignore where its directory is new and has the default name, and nowhere else', () => {
+    const root = temporaryDirectory()
+    openStore(join(root, '.mcp-dcr', 'store.json'))
+    openStore(join(root, 'other', 'store.json'))
+    expect(readFileSync(join(root, '.mcp-dcr', '.gitignore'), 'utf8')).toBe('*\n')
+    expect(existsSync(join(root, 'other', '.gitignore'))).toBe(false)
+  })
+
   it('is readable JSON of mode 0600 in a directory of mode 0700, one record per line', async () => {
     const path = join(temporaryDirectory(), 'deep', 'er', 'store.json')
     const store = openStore(path)
