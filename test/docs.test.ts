@@ -37,6 +37,40 @@ describe('docs/troubleshooting.md', () => {
   })
 })
 
+describe('docs/registration.md', () => {
+  const references = [...page('docs/registration.md').matchAll(/`(test\/[\w/.-]+\.test\.ts)`: (.*?) *\|$/gm)]
+
+  it('pins every row of its tables to a test', () => {
+    const rows = page('docs/registration.md')
+      .split('\n')
+      .filter((line) => /^\| (?!-|Step|Call)/.test(line))
+    expect(rows.length).toBeGreaterThan(30)
+    expect(references).toHaveLength(rows.length)
+  })
+
+  it.each(references.map(([, file = '', title = '']) => [file, title]))(
+    '%s has the test: %s',
+    (file, title) => {
+      // Not the file itself: it would be printed whole.
+    expect(page(file).includes(title), title).toBe(true)
+    },
+  )
+})
+
+describe('what breaks in other systems', () => {
+  const named = readdirSync(join(ROOT, 'test'), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.test.ts') && name !== 'docs.test.ts')
+    .flatMap((name) => [...page(`test/${name}`).matchAll(/FIELD-NOTES ((?:\d+(?:, )?)+)/g)])
+    .flatMap(([, rows = '']) => rows.split(', ').map(Number))
+
+  it.each([...Array(16).keys()].map((n) => n + 1).concat(20, 21, 22, 27))(
+    'row %i is pinned by a named test',
+    (row) => {
+      expect(named).toContain(row)
+    },
+  )
+})
+
 describe('the options tables of README.md', () => {
   const rows = new Map(
     page('README.md')

@@ -272,12 +272,17 @@ describe('how a flow ends', () => {
     expect(page.url).toBe(`${gateway.url}/api/oauth/connected/notes`)
   })
 
-  it('takes a browser at 127.0.0.1 to the base URL first, where the cookie will come back', async () => {
+  it('takes a browser at 127.0.0.1 to the base URL first, the one place to come back to (FIELD-NOTES 5)', async () => {
     const { port } = gateway
     const visitor = person('alice')
     visitor.setCookie(`http://127.0.0.1:${port}`, 'user=alice; Path=/')
     const page = await visitor.signIn(`http://127.0.0.1:${port}/mcp/notes/page`)
     expect([page.status, page.url]).toEqual([200, `${gateway.url}/mcp/notes/page`])
+    const callbackUrl = `${gateway.url}/api/oauth/callback`
+    const registered = world.authorizationServer.requests.find(({ path }) => path === '/reg')
+    expect(JSON.parse(registered?.body ?? '').redirect_uris).toEqual([callbackUrl])
+    const authorized = page.hops.find(({ url }) => new URL(url).pathname === '/auth')
+    expect(new URL(authorized?.url ?? '').searchParams.get('redirect_uri')).toBe(callbackUrl)
   })
 })
 

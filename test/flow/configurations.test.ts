@@ -122,7 +122,7 @@ async function freePort(): Promise<number> {
 }
 
 describe('which client is used (SPEC 15)', () => {
-  it('the static one wins where registration is offered too', async () => {
+  it('the static one wins where registration is offered too (FIELD-NOTES 12)', async () => {
     await start({}, () => ({ clientId: 'by-hand' }))
     const page = await alice.open(`${gateway.url}/mcp/notes/page`)
     expect(new URL(page.location ?? '').searchParams.get('client_id')).toBe('by-hand')
@@ -179,7 +179,7 @@ describe('which client is used (SPEC 15)', () => {
     expect((await alice.fetch(`${gateway.url}/api/oauth/client.json`)).status).toBe(404)
   })
 
-  it('none: an error that says what to set and which callback URL to register', async () => {
+  it('none: an error that says what to set and which callback URL to register (FIELD-NOTES 11)', async () => {
     await start({ authorizationServer: { registration: false } }, () => ({}))
     const page = await alice.open(`${gateway.url}/mcp/notes/page`)
     expect(page.status).toBe(502)
@@ -208,7 +208,7 @@ describe('which client is used (SPEC 15)', () => {
 })
 
 describe('what a server’s oauthConfig adds', () => {
-  it('authorizationParams, resource and scopes go where they belong', async () => {
+  it('authorizationParams, resource and scopes go where they belong (FIELD-NOTES 21)', async () => {
     await start({ mcpServer: { metadata: { scopes_supported: undefined } } }, () => ({
       authorizationParams: { audience: 'https://api', access_type: 'offline' },
       resource: false,

@@ -118,7 +118,7 @@ describe('a connected user', () => {
     expect(world.authorizationServer.count('POST', '/token')).toBe(2)
   })
 
-  it('makes one refresh of 100 concurrent requests with an expired token, and all succeed', async () => {
+  it('makes one refresh of 100 concurrent requests with an expired token, and all succeed (FIELD-NOTES 6)', async () => {
     await connect()
     now += 3_600_000
     const before = world.authorizationServer.count('POST', '/token')

@@ -49,7 +49,7 @@ describe('the first authorization (MCP authorization, RFC 9728, 8414, 7591, 7636
     expect(callsBeforeSignIn()).toHaveLength(3)
   })
 
-  it('registers once for 100 concurrent first 401s', async () => {
+  it('registers once for 100 concurrent first 401s (FIELD-NOTES 3)', async () => {
     const pages = await Promise.all(
       Array.from({ length: 100 }, (_, i) => {
         const person = createPerson()

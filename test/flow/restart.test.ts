@@ -45,7 +45,7 @@ async function restart(): Promise<void> {
 }
 
 describe('the JSON file store of a gateway', () => {
-  it('keeps people connected over a restart', async () => {
+  it('keeps people connected over a restart, by the same client (FIELD-NOTES 2)', async () => {
     await restart()
     expect((await alice.open(`${gateway.url}/mcp/notes/page`)).status).toBe(200)
     expect(world.authorizationServer.count('POST', '/reg')).toBe(1)

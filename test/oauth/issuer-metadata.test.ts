@@ -127,7 +127,7 @@ describe('the issuer (SPEC 12)', () => {
     )
   })
 
-  it('may be pinned for a provider whose metadata names another', async () => {
+  it('may be pinned for a provider whose metadata names another (FIELD-NOTES 20)', async () => {
     names([`${as.url}/tenant1`])
     as.replies[`${ASM}/tenant1`] = json(metadataOf(as.url))
     const error = await expectFailure(discover(), 'issuer_mismatch')

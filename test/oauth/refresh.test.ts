@@ -228,7 +228,7 @@ describe('a refresh that is refused for good (RFC 6749 §5.2, SPEC 38)', () => {
       { accessToken: 'newer', refreshToken: 'newer-rt', status: 'connected' },
     ],
     ['ended', async () => void (await context.records.connections.delete(ANN)), undefined],
-  ])('leaves a connection alone that was %s meanwhile', async (_name, change, expected) => {
+  ])('leaves a connection alone that was %s meanwhile (FIELD-NOTES 7)', async (_name, change, expected) => {
     meanwhile(change, json({ error: 'invalid_grant' }, 400))
     const held = await run()
     for (const connection of [held, await connectionOf(context)]) {

@@ -4,8 +4,10 @@ import type { ClientRequest } from '../../src/oauth/ensure-client.js'
 import { recallClient } from '../../src/oauth/ensure-client.js'
 import type { OAuthConfig } from '../../src/options.js'
 import type { Discovered, OAuthClient } from '../../src/model.js'
+import { createRegistrations } from '../../src/registrations.js'
 import { startWorld, type World } from '../support/gateway.js'
 import {
+  ASM,
   BASE_URL,
   CALLBACK,
   createOAuthContext,
@@ -13,6 +15,7 @@ import {
   discoveredAt,
   HANG_UP,
   json,
+  metadataOf,
   registrationsOf,
   startFake,
   status,
@@ -258,6 +261,52 @@ describe('a registration whose issuer offers management', () => {
       registered = { client_id: 'c2', token_endpoint_auth_method: 'none' }
       expect(await ensure()).toMatchObject({ clientId: 'c2' })
     })
+  })
+})
+
+describe('a registration without management', () => {
+  it('says so where the issuer offers no management, and asks nothing of it', async () => {
+    const as = await startFake()
+    as.replies['/register'] = json({ client_id: 'c1', token_endpoint_auth_method: 'none' }, 201)
+    const context = createOAuthContext()
+    const server = declare(`${as.url}/mcp`)
+    await dynamicClient(context, {
+      server,
+      discovered: discoveredAt(as.url),
+      scope: undefined,
+      baseUrl: BASE_URL,
+    })
+    const registrations = createRegistrations(context, () => server)
+    const [{ id = '', managed } = {}] = await registrations.list()
+    expect(managed).toBe(false)
+    for (const call of [
+      registrations.read(id),
+      registrations.update(id, { contacts: [] }),
+      registrations.delete(id),
+    ])
+      await expect(call).rejects.toMatchObject({ code: 'management_not_supported' })
+    expect(as.asked()).toEqual(['POST /register'])
+  })
+
+  it('is renewed by registering again', async () => {
+    const as = await startFake()
+    let issued = 0
+    as.replies['/register'] = (res, request) =>
+      json({ client_id: `c${++issued}`, token_endpoint_auth_method: 'none' }, 201)(res, request)
+    as.replies[ASM] = json(metadataOf(as.url))
+    const context = createOAuthContext()
+    const server = declare(`${as.url}/mcp`)
+    await dynamicClient(context, {
+      server,
+      discovered: discoveredAt(as.url),
+      scope: undefined,
+      baseUrl: BASE_URL,
+    })
+    const registrations = createRegistrations(context, () => server)
+    const [{ id = '' } = {}] = await registrations.list()
+    expect(await registrations.renew(id)).toMatchObject({ id, clientId: 'c2' })
+    const undeclared = createRegistrations(context, () => undefined)
+    await expect(undeclared.renew(id)).rejects.toMatchObject({ code: 'unknown_server' })
   })
 })
 

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { ensureClient, recallClient } from '../../src/oauth/ensure-client.js'
 import type { CredentialStore } from '../../src/store/contract.js'
 import { memoryStore } from '../../src/store/memory.js'
+import { registrationKey } from '../../src/store/records.js'
 import { startWorld } from '../support/gateway.js'
 import {
   BASE_URL,
@@ -208,6 +209,38 @@ describe('one registration (SPEC 20)', () => {
     const kept = await registrationsOf(registry.context)
     expect(kept).toHaveLength(9)
     for (const { scope } of kept) expect(scope?.length).toBeLessThanOrEqual(4096)
+  })
+
+  it('that loses a race is deleted at the issuer, and the winner is used (FIELD-NOTES 3)', async () => {
+    const registry = await startRegistry(status(500))
+    const { registrations } = registry.context.records
+    const key = registrationKey('notes', registry.url, CALLBACK)
+    const deleted: string[] = []
+    registry.replies['/register/c1'] = (res, request) => {
+      deleted.push(`${request.method} ${request.authorization}`)
+      res.writeHead(204).end()
+    }
+    registry.replies['/register'] = (res, request) => {
+      // Another instance, whose lease has run out, finishes first.
+      void (async () => {
+        const marker = await registrations.get(key)
+        const winner = {
+          ...marker!.value,
+          status: 'registered',
+          clientId: 'c0',
+          tokenEndpointAuthMethod: 'none',
+        } as const
+        await registrations.save(key, marker?.version, winner)
+        const management = {
+          registration_access_token: 'rat',
+          registration_client_uri: `${registry.url}/register/c1`,
+        }
+        json({ client_id: 'c1', token_endpoint_auth_method: 'none', ...management }, 201)(res, request)
+      })()
+    }
+    expect(await registry.ensure({ scope: 'read' })).toMatchObject({ clientId: 'c0' })
+    expect(deleted).toEqual(['DELETE Bearer rat'])
+    expect((await registrationsOf(registry.context)).map(({ clientId }) => clientId)).toEqual(['c0'])
   })
 
   it('of a server that has another url by now is not taken over', async () => {

@@ -37,7 +37,7 @@ async function posted(
 }
 
 describe('the registration request (RFC 7591 §3.1, SPEC 17)', () => {
-  it('of a gateway on loopback is this, and nothing else', async () => {
+  it('of a gateway on loopback is this, and nothing else (FIELD-NOTES 15)', async () => {
     const { body, headers } = await posted()
     expect(body).toEqual({
       client_name: 'Test Gateway',
@@ -114,29 +114,32 @@ describe('the registration request (RFC 7591 §3.1, SPEC 17)', () => {
     ['none', { issuer: ['x', 'y'] }, {}, undefined],
     ['offline_access too', { resource: ['c'], issuer: ['offline_access'] }, {}, 'c offline_access'],
     ['not offline_access alone', { issuer: ['offline_access'] }, {}, undefined],
-  ])('has the same scope as the authorization request: %s', async (_name, given, oauthConfig, scope) => {
-    const registry = await startOpenRegistry()
-    const { url } = registry
-    registry.replies[PRM] = json({
-      resource: url,
-      authorization_servers: [url],
-      scopes_supported: given.resource,
-    })
-    registry.replies[ASM] = json(metadataOf(url, { scopes_supported: given.issuer }))
-    const context = createOAuthContext()
-    const request = {
-      server: declare(url, oauthConfig),
-      user: 'ann',
-      baseUrl: BASE_URL,
-      challenge: given.challenge === undefined ? undefined : { scope: given.challenge },
-      stepUp: undefined,
-      returnTo: undefined,
-    }
-    const prepared = await prepareAuthorization(context, request, { fresh: false })
-    const { url: authorization } = await startAuthorization(context, request, prepared)
-    expect(JSON.parse(registry.requests.at(-1)?.body ?? '').scope).toBe(scope)
-    expect(authorization.searchParams.get('scope')).toBe(scope ?? null)
-  })
+  ])(
+    'has the same scope as the authorization request: %s (FIELD-NOTES 16)',
+    async (_name, given, oauthConfig, scope) => {
+      const registry = await startOpenRegistry()
+      const { url } = registry
+      registry.replies[PRM] = json({
+        resource: url,
+        authorization_servers: [url],
+        scopes_supported: given.resource,
+      })
+      registry.replies[ASM] = json(metadataOf(url, { scopes_supported: given.issuer }))
+      const context = createOAuthContext()
+      const request = {
+        server: declare(url, oauthConfig),
+        user: 'ann',
+        baseUrl: BASE_URL,
+        challenge: given.challenge === undefined ? undefined : { scope: given.challenge },
+        stepUp: undefined,
+        returnTo: undefined,
+      }
+      const prepared = await prepareAuthorization(context, request, { fresh: false })
+      const { url: authorization } = await startAuthorization(context, request, prepared)
+      expect(JSON.parse(registry.requests.at(-1)?.body ?? '').scope).toBe(scope)
+      expect(authorization.searchParams.get('scope')).toBe(scope ?? null)
+    },
+  )
 
   it('has at a step-up what was asked for before, of the same issuer alone (SPEC 39)', async () => {
     const registry = await startOpenRegistry()

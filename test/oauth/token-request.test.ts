@@ -211,7 +211,7 @@ describe('oidc-provider accepts', () => {
       tokenEndpointAuthMethod: 'client_secret_post',
     },
     { clientId: 'static-private_key_jwt', clientPrivateKey: PRIVATE_KEY },
-  ])('the exchange and the refresh of a client of %o', async (oauthConfig) => {
+  ])('the exchange and the refresh (FIELD-NOTES 9) of a client of %o', async (oauthConfig) => {
     const context = createOAuthContext()
     const server = declare(world.mcpServer.url, oauthConfig)
     const request = {

@@ -52,7 +52,7 @@ describe('Google', () => {
     expect(as.asked()).toEqual([`GET ${OIDC}`])
   })
 
-  it('is asked for offline access, so that the connection outlives the hour; the refresh token is kept', async () => {
+  it('is asked for offline access, so that the connection outlives the hour; the refresh token is kept (FIELD-NOTES 22)', async () => {
     const as = await start()
     const { context, server, signIn } = await connect(as, APP)
     const connection = await signIn()

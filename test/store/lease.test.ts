@@ -79,7 +79,7 @@ describe('withLease', () => {
     expect(new Set(waits).size).toBe(waits.length)
   })
 
-  it('never lets two instances work at once', async () => {
+  it('never lets two instances work at once (FIELD-NOTES 8)', async () => {
     const { a, b } = twoInstances(Number.MAX_SAFE_INTEGER)
     let working = 0
     let done = 0
