@@ -52,7 +52,7 @@ describe('docs/registration.md', () => {
     '%s has the test: %s',
     (file, title) => {
       // Not the file itself: it would be printed whole.
-    expect(page(file).includes(title), title).toBe(true)
+      expect(page(file).includes(title), title).toBe(true)
     },
   )
 })

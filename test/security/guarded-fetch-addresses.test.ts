@@ -111,8 +111,9 @@ describe('the address that was judged is the one dialed', () => {
     ['a name with a public and a private address', [['127.0.0.2', '127.0.0.1']]],
     ['a name with a private and a public address', [['127.0.0.1', '127.0.0.2']]],
   ])('%s: the private one is not dialed', async (_, answers) => {
-    const open = await serve((_req, res) => res.end('{}'), '127.0.0.2')
-    const closed = await serve((_req, res) => res.end('{}'), '127.0.0.1', open.port)
+    // In this order: a free port of 127.0.0.2 may be in use at 127.0.0.1, where all other tests listen.
+    const closed = await serve((_req, res) => res.end('{}'), '127.0.0.1')
+    const open = await serve((_req, res) => res.end('{}'), '127.0.0.2', closed.port)
     const resolve = answering(...answers)
     const fetch = guarded({ resolve, allowPrivateNetworks: ['127.0.0.2'] })
     expect((await fetch(`http://auth.localhost:${open.port}/`, undefined, 'public')).status).toBe(200)
