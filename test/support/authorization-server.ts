@@ -3,6 +3,7 @@ import type { ClientMetadata, Configuration, Provider } from 'oidc-provider'
 import { answerInteraction } from './interactions.js'
 import { ProviderMemory } from './oidc-adapter.js'
 import { providerConfiguration, scopesOf } from './provider-configuration.js'
+import { assertNoOrphans } from './orphans.js'
 import { listen, type TestServer } from './server.js'
 import { signingKeys } from './signing-keys.js'
 
@@ -84,7 +85,8 @@ export async function startAuthorizationServer(
     if (route === 'discovery' && handle.metadata) ctx.body = handle.metadata(ctx.body as Metadata)
   })
 
-  const { count } = server
+  const dropped = new Set<string>()
+  const { count, close } = server
   const handle: AuthorizationServer = Object.assign(server, {
     issuer,
     provider,
@@ -92,9 +94,16 @@ export async function startAuthorizationServer(
     errors,
     metadata: options.metadata,
     registrations: () => memory.of('Client').size,
+    close: async () => {
+      await close()
+      assertNoOrphans(issuer, memory.of('Client').keys(), dropped)
+    },
     changeClient: (clientId: string, changes: Metadata) =>
       void memory.of('Client').set(clientId, { ...memory.of('Client').get(clientId), ...changes }),
-    forgetClient: (clientId: string) => void memory.of('Client').delete(clientId),
+    forgetClient: (clientId: string) => {
+      dropped.add(clientId)
+      memory.of('Client').delete(clientId)
+    },
     count: (method: string, path: string | RegExp) =>
       count(method, typeof path !== 'string' || path.includes('/.well-known/') ? path : prefix + path),
   })

@@ -1,11 +1,12 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { inspect } from 'node:util'
 import type { Express, Request } from 'express'
 import { createProxyMiddleware } from 'http-proxy-middleware'
 import { mcpDcr, type McpDcr, type Options } from '../../src/index.js'
 import { startApp, type App, type StartAppOptions } from './gateway.js'
+import { noteRegistrations } from './orphans.js'
 
 export interface DcrGatewayOptions extends StartAppOptions {
   /** MCP endpoints by name; each is proxied at `/mcp/<name>`. None: there is no `servers` option. */
@@ -68,14 +69,17 @@ export async function startDcrGateway(given: DcrGatewayOptions): Promise<DcrGate
     log,
     directory,
     storePath,
-    close: closing(app.close, gateway, directory, given.directory === undefined),
+    close: closing(app.close, gateway, storePath, given.directory === undefined),
   })
 }
 
-function closing(closeApp: () => Promise<void>, dcr: McpDcr, directory: string, temporary: boolean) {
-  return async (): Promise<void> => {
+function closing(closeApp: () => Promise<void>, dcr: McpDcr, storePath: string, temporary: boolean) {
+  let closed: Promise<void> | undefined
+  const close = async (): Promise<void> => {
     await closeApp()
+    await noteRegistrations(storePath, dcr)
     await dcr.close()
-    if (temporary) rmSync(directory, { recursive: true, force: true })
+    if (temporary) rmSync(dirname(storePath), { recursive: true, force: true })
   }
+  return (): Promise<void> => (closed ??= close())
 }
