@@ -69,6 +69,17 @@ async function save(connection: Connection): Promise<void> {
 
 const run = (): Promise<Connection | undefined> => refresh(context, server, stale)
 
+/** A store that cannot be written while `isFull`. */
+function fillableDisk(): { store: CredentialStore; isFull: boolean } {
+  const memory = memoryStore()
+  const compareAndSet: CredentialStore['compareAndSet'] = async (...args) => {
+    if (disk.isFull) throw new McpDcrError('store_write_failed', 'The disk is full.')
+    return memory.compareAndSet(...args)
+  }
+  const disk = { isFull: false, store: { ...memory, compareAndSet } }
+  return disk
+}
+
 /** Changes the connection while the refresh is on its way, then lets it be answered. */
 function meanwhile(change: () => Promise<unknown>, reply: Reply): void {
   as.replies['/token'] = (res, request) => void change().then(() => reply(res, request))
@@ -123,45 +134,28 @@ describe('a refresh that succeeds (RFC 6749 §6, SPEC 36, 37)', () => {
   })
 
   it('fails where it cannot be saved, and is saved by the next: the old token is not used twice', async () => {
-    const memory = memoryStore()
-    let broken = false
-    const store: CredentialStore = {
-      ...memory,
-      compareAndSet: async (...args) => {
-        if (broken) throw new McpDcrError('store_write_failed', 'The disk is full.')
-        return memory.compareAndSet(...args)
-      },
-    }
-    context = createOAuthContext({ store })
+    const disk = fillableDisk()
+    context = createOAuthContext(disk)
     await save(stale)
-    broken = true
+    disk.isFull = true
     as.replies['/token'] = json({ access_token: 'at2', token_type: 'Bearer', refresh_token: 'rt2' })
     for (let attempt = 0; attempt < 2; attempt++) {
       await expect(run()).rejects.toMatchObject({ code: 'store_write_failed' })
       expect(await connectionOf(context)).toEqual(stale)
     }
-    broken = false
+    disk.isFull = false
     expect(await run()).toMatchObject({ accessToken: 'at2', refreshToken: 'rt2' })
     expect(await connectionOf(context)).toMatchObject({ accessToken: 'at2', refreshToken: 'rt2' })
     expect(as.asked()).toEqual(['POST /token'])
   })
 
   it('that could not be saved gives way to a sign-in since then', async () => {
-    const memory = memoryStore()
-    let broken = true
-    const store: CredentialStore = {
-      ...memory,
-      compareAndSet: async (...args) => {
-        if (broken) throw new McpDcrError('store_write_failed', 'The disk is full.')
-        return memory.compareAndSet(...args)
-      },
-    }
-    context = createOAuthContext({ store })
-    broken = false
+    const disk = fillableDisk()
+    context = createOAuthContext(disk)
     await save(stale)
-    broken = true
+    disk.isFull = true
     await expect(run()).rejects.toMatchObject({ code: 'store_write_failed' })
-    broken = false
+    disk.isFull = false
     const newer = { ...stale, accessToken: 'of the sign-in', refreshToken: 'rt9' }
     await save(newer)
     expect(await run()).toEqual(newer)
