@@ -11,7 +11,9 @@ function matches(pattern: string, issuer: string): boolean {
     return own.pathname === '/' ? own.origin === origin : pattern === issuer
   }
   const [host = '', ...segments] = pattern.split('/')
-  return protocol === 'https:' && matchesHost(host, hostname) && endsWith(segments, pathname)
+  // http is for loopback alone, which is refused elsewhere; what runs on any host runs there too, to try it.
+  const isScheme = protocol === 'https:' || (protocol === 'http:' && host === '*')
+  return isScheme && matchesHost(host, hostname) && endsWith(segments, pathname)
 }
 
 /** A leading `*` is one label or more, any other just one. */

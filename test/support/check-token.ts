@@ -6,6 +6,8 @@ export interface TokenRules {
   readonly keys: JWTVerifyGetKey
   /** Epoch milliseconds. */
   readonly clock: () => number
+  /** The `typ` of the JWT's header. Defaults to `at+jwt` (RFC 9068 §2.1). */
+  readonly typ?: string
 }
 
 /** The SDK's `AuthInfo`, with the subject. */
@@ -18,13 +20,13 @@ export interface CheckedToken {
   readonly extra: { readonly subject: string }
 }
 
-/** A JWT access token (RFC 9068) of this issuer, for this resource, not expired; undefined if it is anything else. */
+/** A JWT access token of this issuer, for this resource, not expired; undefined if it is anything else. */
 export async function checkToken(token: string, rules: TokenRules): Promise<CheckedToken | undefined> {
   try {
     const { payload } = await jwtVerify(token, rules.keys, {
       issuer: rules.issuer,
       audience: rules.resource,
-      typ: 'at+jwt',
+      typ: rules.typ ?? 'at+jwt',
       requiredClaims: ['exp', 'sub'],
       currentDate: new Date(rules.clock()),
     })

@@ -22,6 +22,8 @@ export interface McpServerOptions {
   issuer: string
   /** Its public keys. Defaults to what `<issuer>/jwks` answers when the first token arrives. */
   jwks?: JSONWebKeySet
+  /** The `typ` in the header of its access tokens. Defaults to `at+jwt` (RFC 9068 §2.1). */
+  tokenType?: string
   /** Defaults to a free one. */
   port?: number
   /** Defaults to `/mcp`. */
@@ -101,6 +103,7 @@ export async function startMcpServer(options: McpServerOptions): Promise<McpServ
     issuer: options.issuer,
     resource,
     clock: options.clock ?? Date.now,
+    ...(options.tokenType !== undefined && { typ: options.tokenType }),
     keys: options.jwks
       ? createLocalJWKSet(options.jwks)
       : createRemoteJWKSet(new URL(`${options.issuer.replace(/\/$/, '')}/jwks`)),
