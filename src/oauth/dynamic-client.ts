@@ -1,11 +1,10 @@
 import { McpDcrError } from '../errors.js'
 import type { OAuthClient, Registration, Server } from '../model.js'
 import { formerRegistrationKey, registrationKey, type Versioned } from '../store/records.js'
-import { scopeList } from './choose-scope.js'
 import type { OAuthContext } from './context.js'
 import type { ClientReference, ClientRequest } from './ensure-client.js'
 import { isPassing, replaceRegistration } from './manage-registration.js'
-import { registerAnew } from './register-anew.js'
+import { registerAnew, widened } from './register-anew.js'
 import { registrationRequest } from './registration-request.js'
 import { coversScope, hasDrifted, isDue, isExpired, isManaged, toClient } from './registration-state.js'
 
@@ -96,14 +95,18 @@ async function bringUpToDate(
   const { value } = source.held
   if (value.serverUrl !== request.server.url || !isManaged(value) || value.status !== 'registered')
     return undefined
-  const scope = [...new Set([...scopeList(value.scope), ...scopeList(request.scope)])].join(' ')
+  const scope = widened(request, value) ?? ''
   const {
     token_endpoint_auth_method: _,
     software_statement: __,
+    scope: ___,
     ...metadata
   } = wanted(context, request, redirectUri)
+  // A client that was registered without a scope, since the server refused it, keeps what the server gave it.
+  const isScopeless = value.metadata !== undefined && value.metadata['scope'] === undefined
+  const changes = isScopeless && coversScope(value, request.scope) ? metadata : { ...metadata, scope }
   try {
-    const replaced = await replaceRegistration(context, source.key, source.held, { ...metadata, scope })
+    const replaced = await replaceRegistration(context, source.key, source.held, changes)
     if (source.key !== key) await move(context, source.key, replaced.held, key, redirectUri)
     const now = (await registrations.get(key))?.value
     context.logger.info('updated a registration', { server: value.server, issuer: value.issuer })

@@ -25,7 +25,7 @@ export async function registerAnew(
 ): Promise<OAuthClient> {
   const { server, discovered } = request
   const { registrations } = context.records
-  if (before?.value.status === 'registering') {
+  if (before?.value.status === 'registering' || before?.value.cutOffAt !== undefined) {
     context.logger.warn('an earlier registration was cut off; registering again', { server: server.name })
   }
   await keepFormer(context, key, before?.value)
@@ -51,7 +51,7 @@ export async function registerAnew(
   } catch (error) {
     // An answer that refuses leaves no client behind; without an answer there may be one, so the marker stays.
     const answered = !(error instanceof McpDcrError && NO_ANSWER.has(error.code))
-    if (answered) await removeMarker(context, key, version, before?.value).catch(() => undefined)
+    await removeMarker(context, key, version, before?.value, answered).catch(() => undefined)
     throw error
   }
 }
@@ -68,7 +68,10 @@ const NO_ANSWER = new Set([
 const MAX_SCOPE = 4096
 
 /** What was registered before stays in, or two users with different scopes would replace each other's client. */
-function widened({ server, scope }: ClientRequest, before: Registration | undefined): string | undefined {
+export function widened(
+  { server, scope }: ClientRequest,
+  before: Registration | undefined,
+): string | undefined {
   if (before?.serverUrl !== server.url) return scope
   const scopes = [...new Set([...scopeList(scope), ...scopeList(before.scope)])].join(' ')
   return scopes === '' || scopes.length > MAX_SCOPE ? scope : scopes
@@ -106,6 +109,7 @@ async function registerOnceAdjusted(
       metadata: kept,
       status: 'registered',
       ...client,
+      ...(client.clientSecret !== undefined && { clientSecretObtainedAt: context.clock() }),
     }
   }
   const first: Attempt = { scope: wanted, method: undefined }
@@ -128,7 +132,9 @@ function adjusted(
   authorizationServer: AuthorizationServerMetadata,
 ): Attempt | undefined {
   if (!(error instanceof McpDcrError)) return undefined
-  const isRefused = error.code === 'invalid_client_metadata' || /\binvalid_scope\b/.test(error.message)
+  // A policy may refuse by a 403 insufficient_scope: "Not permitted to use specified clientScope", for `openid` too.
+  const isAboutScope = /\binvalid_scope\b|\bclient ?scopes?\b/i.test(error.message)
+  const isRefused = error.code === 'invalid_client_metadata' || isAboutScope
   if (!isRefused) return undefined
   const method = otherMethod(server, authorizationServer, methodToAskFor(server, authorizationServer))
   const isAboutMethod = /auth[\w ]*method/i.test(error.message)
@@ -144,48 +150,70 @@ async function yieldTo(
   own: Registration,
   winner: Registration | undefined,
 ): Promise<OAuthClient> {
-  if (isManaged(own)) {
-    await deleteRegistration(context, own).catch((error: unknown) => {
-      context.logger.warn('a registration that lost a race could not be deleted', {
-        server: server.name,
-        clientId: own.clientId,
-        error: error instanceof McpDcrError ? error.message : undefined,
-      })
-    })
-  }
+  await deleteQuietly(context, own)
   const client = winner !== undefined && coversScope(winner, scope) ? toClient(winner) : undefined
   if (client !== undefined && winner?.serverUrl === server.url) return client
   throw lostRace(server)
 }
 
-/** What was registered before is still good for what it was registered for. */
+/**
+ * What was registered before is still good for what it was registered for. Without an answer it remembers that
+ * the attempt was cut off; where there was nothing before, the marker itself stays for that.
+ */
 async function removeMarker(
-  { records: { registrations } }: OAuthContext,
+  { records: { registrations }, clock }: OAuthContext,
   key: string,
   version: string | undefined,
   before: Registration | undefined,
+  answered: boolean,
 ): Promise<void> {
-  if (before?.status === 'registered') await registrations.save(key, version, before)
-  else await registrations.delete(key, version)
+  if (before?.status === 'registered' && before.clientId !== undefined) {
+    const restored = answered ? before : { ...before, cutOffAt: clock() }
+    if (await registrations.save(key, version, restored)) {
+      await registrations.delete(formerRegistrationKey(key, before.clientId))
+    }
+  } else if (answered) {
+    await registrations.delete(key, version)
+  }
 }
 
-/** How many replaced clients are kept of one server, issuer and redirect URI. */
+/** How many replaced clients are kept of one server, issuer and redirect URI beside those that connections use. */
 const MAX_FORMER = 8
 
 /** A replaced client still refreshes what was issued under it. */
 async function keepFormer(
-  { records: { registrations } }: OAuthContext,
+  context: OAuthContext,
   key: string,
   registration: Registration | undefined,
 ): Promise<void> {
   if (registration?.clientId === undefined) return
-  await registrations.save(formerRegistrationKey(key, registration.clientId), undefined, registration)
-  const former = []
+  const { registrations, connections } = context.records
+  const own = formerRegistrationKey(key, registration.clientId)
+  await registrations.save(own, (await registrations.get(own))?.version, registration)
+  const used = new Set<string>()
+  for await (const { value } of connections.list()) used.add(value.clientId)
+  const unused = []
   for await (const record of registrations.list()) {
-    if (record.key.startsWith(formerRegistrationKey(key, ''))) former.push(record)
+    const isFormer = record.key.startsWith(formerRegistrationKey(key, '')) && record.key !== own
+    if (isFormer && !used.has(record.value.clientId ?? '')) unused.push(record)
   }
-  former.sort((a, b) => b.value.createdAt - a.value.createdAt)
-  for (const { key: oldest, version } of former.slice(MAX_FORMER)) await registrations.delete(oldest, version)
+  unused.sort((a, b) => b.value.createdAt - a.value.createdAt)
+  for (const { key: oldest, version, value } of unused.slice(MAX_FORMER - 1)) {
+    await deleteQuietly(context, value)
+    await registrations.delete(oldest, version)
+  }
+}
+
+/** Of a client that nobody uses; it may stay at an issuer that does not let us delete it. */
+async function deleteQuietly(context: OAuthContext, registration: Registration): Promise<void> {
+  if (!isManaged(registration)) return
+  await deleteRegistration(context, registration).catch((error: unknown) => {
+    context.logger.warn('a registration that nobody uses could not be deleted at its issuer', {
+      server: registration.server,
+      clientId: registration.clientId,
+      error: error instanceof McpDcrError ? error.message : undefined,
+    })
+  })
 }
 
 function lostRace(server: Server): McpDcrError {

@@ -7,6 +7,14 @@ type Json = Record<string, unknown>
 /** Client registration policies hold for those who come without a token, or for those who bring one. */
 export type PolicySubject = 'anonymous' | 'authenticated'
 
+export interface RealmClient {
+  readonly clientId: string
+  readonly name?: string
+  readonly redirectUris: string[]
+  readonly secret?: string
+  readonly publicClient: boolean
+}
+
 export interface Realm {
   readonly issuer: string
   /** The keys that access tokens are signed with. */
@@ -30,14 +38,22 @@ export interface Realm {
   /** A token that registers this many clients. */
   initialAccessToken(count: number): Promise<string>
   /** The clients that were registered dynamically, as the administrator sees them. */
-  clients(): Promise<{ clientId: string; name?: string; redirectUris: string[]; secret?: string }[]>
+  clients(): Promise<RealmClient[]>
   /** Deletes a client in the administration console. */
   deleteClient(clientId: string): Promise<void>
+  /** Changes the realm's settings. */
+  update(settings: Json): Promise<void>
+  /** How many sessions Alice has, those of her offline tokens included. */
+  sessions(): Promise<number>
+  /** Ends every session, those of offline tokens included. */
+  logOutEverybody(): Promise<void>
+  /** Takes the role `offline_access` from everybody. */
+  denyOfflineTokens(): Promise<void>
   delete(): Promise<void>
 }
 
 /** A realm of its own in the Keycloak of this run, made through the administration API. */
-export async function createRealm(settings: Json = {}): Promise<Realm> {
+export async function createRealm(): Promise<Realm> {
   const { url, username, password } = inject('keycloak')
   const name = `mcp-dcr-${randomUUID()}`
   const issuer = `${url}/realms/${name}`
@@ -60,11 +76,7 @@ export async function createRealm(settings: Json = {}): Promise<Realm> {
   const get = async <T>(path: string): Promise<T> => json<T>(await call('GET', path))
   const realm = `/realms/${name}`
 
-  await call('POST', '/realms', {
-    realm: name,
-    enabled: true,
-    ...settings,
-  })
+  await call('POST', '/realms', { realm: name, enabled: true })
   // Not among the settings: a user that comes with the realm has not its default roles.
   await call('POST', `${realm}/users`, {
     username: 'alice',
@@ -80,7 +92,7 @@ export async function createRealm(settings: Json = {}): Promise<Realm> {
     '/serverinfo',
   )
   const own = async () => {
-    const all = await get<{ id: string; clientId: string; redirectUris: string[] }[]>(`${realm}/clients`)
+    const all = await get<(RealmClient & { id: string })[]>(`${realm}/clients`)
     return all.filter((it) => it.redirectUris.some((uri) => uri.endsWith('/api/oauth/callback')))
   }
 
@@ -142,6 +154,23 @@ export async function createRealm(settings: Json = {}): Promise<Realm> {
       const client = (await own()).find((it) => it.clientId === clientId)
       if (client === undefined) throw new Error(`no client ${clientId}`)
       await call('DELETE', `${realm}/clients/${client.id}`)
+    },
+    async update(settings) {
+      await call('PUT', realm, { realm: name, ...settings })
+    },
+    async sessions() {
+      const paths = (await own()).map(({ id }) => `${realm}/users/${alice?.id}/offline-sessions/${id}`)
+      const sessions = await Promise.all(
+        [`${realm}/users/${alice?.id}/sessions`, ...paths].map(get<unknown[]>),
+      )
+      return sessions.flat().length
+    },
+    async logOutEverybody() {
+      await call('POST', `${realm}/logout-all`)
+    },
+    async denyOfflineTokens() {
+      const role = await get<object>(`${realm}/roles/offline_access`)
+      await call('DELETE', `${realm}/roles/default-roles-${name}/composites`, [role])
     },
     async delete() {
       await call('DELETE', realm)

@@ -343,6 +343,39 @@ describe('a refused value is left out once (SPEC 19)', () => {
     expect(as.count('POST', '/register')).toBe(2)
   })
 
+  it('the scope, where a policy refuses it by a 403; it stays out when the client is brought up to date', async () => {
+    const as = await startFake()
+    const context = createOAuthContext()
+    const refusal = json({ error: 'insufficient_scope', error_description: 'clientScope not permitted' }, 403)
+    const client = {
+      client_id: 'c1',
+      client_secret: 's',
+      scope: 'read write',
+      registration_access_token: 't',
+    }
+    const answer: Reply = (res, request) => {
+      const { scope, ...body } =
+        request.body === '' ? {} : (JSON.parse(request.body) as Record<string, unknown>)
+      const isRefused = String(scope).includes('openid')
+      return (
+        isRefused ? refusal : json({ ...body, ...client, registration_client_uri: `${as.url}/c1` }, 201)
+      )(res, request)
+    }
+    as.replies['/register'] = answer
+    as.replies['/c1'] = answer
+    const ensure = (baseUrl: string) =>
+      dynamicClient(context, {
+        server: declare(`${as.url}/mcp`),
+        discovered: discoveredAt(as.url),
+        scope: 'openid read',
+        baseUrl,
+      })
+    expect((await ensure(BASE_URL)).clientId).toBe('c1')
+    expect((await ensure('http://localhost:3999')).clientId).toBe('c1')
+    expect(as.asked()).toEqual(['POST /register', 'POST /register', 'GET /c1', 'PUT /c1'])
+    expect(await registrationsOf(context)).toHaveLength(1)
+  })
+
   it('the authentication method, where the server says that, or where there is no scope', async () => {
     const public_ = (said: string) => (body: Record<string, unknown>) =>
       body.token_endpoint_auth_method === 'none' ? said : undefined
