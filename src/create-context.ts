@@ -38,6 +38,7 @@ export function createContext(config: Config): { context: GatewayContext; close:
     clock,
     logger,
   }
+  void warnOfCutOffRegistrations(oauth)
   const context: GatewayContext = {
     config,
     oauth,
@@ -56,4 +57,17 @@ export function createContext(config: Config): { context: GatewayContext; close:
     refreshPauses: new BoundedMap(REMEMBERED),
   }
   return { context, close: async () => store.close?.() }
+}
+
+/** A crash between the marker and the answer may have left a client at the issuer that nobody uses. */
+async function warnOfCutOffRegistrations({ records, logger }: OAuthContext): Promise<void> {
+  try {
+    for await (const { value } of records.registrations.list()) {
+      if (value.status !== 'registering') continue
+      const { server, issuer } = value
+      logger.warn('a registration was cut off; the next sign-in registers again', { server, issuer })
+    }
+  } catch {
+    // Whatever is wrong with the store shows at its first use.
+  }
 }

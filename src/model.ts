@@ -122,6 +122,10 @@ export interface Registration {
   readonly clientIdIssuedAt?: number
   /** Epoch seconds; 0 is never (RFC 7591 §3.2.1). */
   readonly clientSecretExpiresAt?: number
+  /** When this secret came, or its expiry was put off last, in epoch milliseconds. */
+  readonly clientSecretObtainedAt?: number
+  /** When an attempt to replace this registration was cut off, in epoch milliseconds: its issuer may hold a client that nobody uses. */
+  readonly cutOffAt?: number
   /** Sealed at rest (RFC 7592 §3). */
   readonly registrationAccessToken?: string
   readonly registrationClientUri?: string

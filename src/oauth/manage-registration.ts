@@ -87,7 +87,8 @@ async function readIfAllowed(
   try {
     return await readRegistration(context, key, held)
   } catch (error) {
-    if (error instanceof McpDcrError && error.code === 'management_failed') return { held, remote: {} }
+    const isRefused = error instanceof McpDcrError && error.code === 'management_failed' && !isPassing(error)
+    if (isRefused) return { held, remote: {} }
     throw error
   }
 }
@@ -185,7 +186,7 @@ function managementFailed(
 
 /** Saves what a response changes of what is held, at once: a rotated token that is lost is lost for good. */
 async function absorb(
-  { records: { registrations } }: OAuthContext,
+  { records: { registrations }, clock }: OAuthContext,
   key: string,
   held: Versioned<Registration>,
   response: Response,
@@ -197,7 +198,16 @@ async function absorb(
     throw managementFailed(value, 'Management', 'the answer is about another client', false)
   }
   const remote = Object.fromEntries(Object.entries(body).filter(([name]) => !NOT_METADATA.includes(name)))
-  const changed: Registration = { ...value, ...changesOf(body, value), ...changes }
+  const answered = changesOf(body, value)
+  const isNewSecret =
+    (answered.clientSecret ?? value.clientSecret) !== value.clientSecret ||
+    (answered.clientSecretExpiresAt ?? value.clientSecretExpiresAt) !== value.clientSecretExpiresAt
+  const changed: Registration = {
+    ...value,
+    ...answered,
+    ...(isNewSecret && { clientSecretObtainedAt: clock() }),
+    ...changes,
+  }
   if (JSON.stringify(changed) === JSON.stringify(value)) return { held, remote }
   if (!(await registrations.save(key, version, changed))) {
     throw new McpDcrError('store_write_failed', 'Another instance changed the registration meanwhile.', {

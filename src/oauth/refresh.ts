@@ -34,7 +34,8 @@ export async function refresh(
     if (held.value.refreshToken === undefined) return needsAuthorization(context, key, held, 'token_expired')
     return refreshUnderLease(context, server, key, held, held.value.refreshToken)
   }
-  return context.leases.withLease(`refresh ${key}`, context.timeout + 5_000, work, stale.accessToken)
+  // Besides the refresh itself, a client secret may have to be renewed first.
+  return context.leases.withLease(`refresh ${key}`, 4 * context.timeout + 5_000, work, stale.accessToken)
 }
 
 /**

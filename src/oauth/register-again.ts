@@ -2,7 +2,7 @@ import { McpDcrError } from '../errors.js'
 import type { Registration, Server } from '../model.js'
 import { registrationKey, type Versioned } from '../store/records.js'
 import type { OAuthContext } from './context.js'
-import { replaceRegistration } from './manage-registration.js'
+import { isPassing, replaceRegistration } from './manage-registration.js'
 import { registerAnew } from './register-anew.js'
 import { isManaged } from './registration-state.js'
 
@@ -11,6 +11,7 @@ import { isManaged } from './registration-state.js'
  * the former client is kept for what was issued under it. The caller holds the registration's lease.
  *
  * @param server the declared server, without which nothing can be registered
+ * @param options.anew whether to register anew whatever the issuer offers. Defaults to false.
  * @throws McpDcrError what discovery, registration and management throw; `unknown_server`
  */
 export async function registerAgain(
@@ -18,10 +19,11 @@ export async function registerAgain(
   server: Server | undefined,
   key: string,
   before: Versioned<Registration>,
+  { anew = false }: { anew?: boolean } = {},
 ): Promise<Registration> {
   const { registrations } = context.records
   const { server: name, serverUrl, scope, redirectUri, issuer } = before.value
-  const renewed = await renewAtIssuer(context, key, before)
+  const renewed = anew ? undefined : await renewAtIssuer(context, key, before)
   if (renewed !== undefined) return renewed
   if (key !== registrationKey(name, issuer, redirectUri)) {
     throw new McpDcrError(
@@ -64,9 +66,13 @@ async function renewAtIssuer(
 ): Promise<Registration | undefined> {
   if (!isManaged(before.value)) return undefined
   try {
-    const { held } = await replaceRegistration(context, key, before, {})
+    // With our own metadata: what was changed at the issuer may be what is wrong with it.
+    const { token_endpoint_auth_method: _, ...metadata } = before.value.metadata ?? {}
+    const { held } = await replaceRegistration(context, key, before, metadata)
     return isRenewed(before.value, held.value) ? held.value : undefined
   } catch (error) {
+    if (error instanceof McpDcrError && error.code === 'management_failed' && !isPassing(error))
+      return undefined
     if (!(error instanceof McpDcrError) || error.code !== 'registration_gone') throw error
     const latest = await context.records.registrations.get(key)
     if (latest !== undefined) await context.records.registrations.delete(key, latest.version)

@@ -73,7 +73,7 @@ export function widened(
   before: Registration | undefined,
 ): string | undefined {
   if (before?.serverUrl !== server.url) return scope
-  const scopes = [...new Set([...scopeList(scope), ...scopeList(before.scope)])].join(' ')
+  const scopes = [...new Set([...scopeList(before.scope), ...scopeList(scope)])].join(' ')
   return scopes === '' || scopes.length > MAX_SCOPE ? scope : scopes
 }
 

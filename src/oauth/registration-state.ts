@@ -40,9 +40,9 @@ export function isExpired({ clientSecretExpiresAt = 0 }: Registration, now: numb
  * @param now epoch milliseconds
  */
 export function isDue(registration: Registration, now: number): boolean {
-  const { clientSecretExpiresAt = 0, clientIdIssuedAt, createdAt } = registration
+  const { clientSecretExpiresAt = 0, clientSecretObtainedAt, createdAt } = registration
   if (clientSecretExpiresAt === 0) return false
-  const lifetime = clientSecretExpiresAt - (clientIdIssuedAt ?? createdAt / 1000)
+  const lifetime = clientSecretExpiresAt - (clientSecretObtainedAt ?? createdAt) / 1000
   return now / 1000 >= clientSecretExpiresAt - Math.min(DAY, lifetime / 10)
 }
 

@@ -16,7 +16,8 @@ export const connections: Route = async (context, req) => {
   const states = await connectionStates(oauth.records, user, servers, oauth.clock())
   const views = states.map((state) => ({
     ...state,
-    unfinished: context.unfinished.has(challengeKey(user, { name: state.server })),
+    unfinished:
+      context.unfinished.get(challengeKey(user, { name: state.server }))?.clientSource === 'dynamic',
     authorizationUrl: authorizeUrl(baseUrl, state.server),
   }))
   if (!isNavigation(req)) return jsonAnswer({ connections: views })

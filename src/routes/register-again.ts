@@ -21,7 +21,6 @@ export const registerAgain: Route = async (context, req) => {
   const user = await requireUser(context, req)
   const server = await requireServer(context, req, user, req.params['server'])
   const unfinished = context.unfinished.get(challengeKey(user, server))
-  context.unfinished.delete(challengeKey(user, server))
   if (unfinished?.clientSource !== 'dynamic') {
     throw new McpDcrError(
       'invalid_request',
@@ -36,8 +35,11 @@ export const registerAgain: Route = async (context, req) => {
   const key = registrationKey(server.name, authorizationServer.issuer, redirectUri)
   await withRegistrationLease(context.oauth, key, async () => {
     const held = await context.oauth.records.registrations.get(key)
-    if (held?.value.clientId === clientId) await registerClientAgain(context.oauth, server, key, held)
+    // Anew: that the issuer knows the client says nothing about what went wrong in the browser.
+    if (held?.value.clientId === clientId)
+      await registerClientAgain(context.oauth, server, key, held, { anew: true })
   })
+  context.unfinished.delete(challengeKey(user, server))
   // Not into the flow at once: a page's `form-action 'self'` holds for the redirects that follow its forms.
   return isFormSubmission(req)
     ? redirectAnswer(`${baseUrl}${ROUTES_PATH}/connections`, 303)

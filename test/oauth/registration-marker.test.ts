@@ -164,7 +164,7 @@ describe('one registration (SPEC 20)', () => {
     const registry = await startRegistry(issuing())
     await registry.ensure({ scope: 'read' })
     expect(await registry.ensure({ scope: 'write' })).toMatchObject({ clientId: 'c2' })
-    expect(JSON.parse(registry.requests[1]?.body ?? '').scope).toBe('write read')
+    expect(JSON.parse(registry.requests[1]?.body ?? '').scope).toBe('read write')
     expect(await registry.ensure({ scope: 'read' })).toMatchObject({ clientId: 'c2' })
     const { authorizationServer } = discoveredAt(registry.url)
     const reference = { clientSource: 'dynamic', redirectUri: CALLBACK, authorizationServer } as const
@@ -196,7 +196,7 @@ describe('one registration (SPEC 20)', () => {
     registry.replies['/register'] = (res, request) =>
       (request.body.includes('old') ? json({ error: 'invalid_client_metadata' }, 400) : issue)(res, request)
     expect(await registry.ensure({ scope: 'new' })).toMatchObject({ clientId: 'c2' })
-    expect(registry.requests.map(({ body }) => JSON.parse(body).scope)).toEqual(['old', 'new old', 'new'])
+    expect(registry.requests.map(({ body }) => JSON.parse(body).scope)).toEqual(['old', 'old new', 'new'])
     expect((await registrationsOf(registry.context)).map(({ scope }) => scope).sort()).toEqual(['new', 'old'])
   })
 
