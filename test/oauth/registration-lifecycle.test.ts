@@ -207,6 +207,27 @@ describe('a registration whose issuer offers management', () => {
     expect(JSON.stringify(context.log)).not.toContain('hush')
   })
 
+  it('is not written where it cannot be read for now: what was updated there would be lost', async () => {
+    await ensure()
+    manage(status(503), json(registered))
+    await expect(ensure('write')).rejects.toMatchObject({ code: 'management_failed' })
+    expect(asked()).toEqual(['GET /register/c1'])
+  })
+
+  it('is renewed with our own metadata; where the issuer refuses, by registering again', async () => {
+    await ensure()
+    as.replies[ASM] = json(metadataOf(as.url))
+    const server = declare(`${as.url}/mcp`)
+    const registrations = createRegistrations(context, () => server)
+    const [{ id = '' } = {}] = await registrations.list()
+    manage(json({ ...registered, redirect_uris: ['https://wrong.example'] }), json(registered))
+    expect(await registrations.renew(id)).toMatchObject({ clientId: 'c1' })
+    expect(sent()).toMatchObject({ redirect_uris: [CALLBACK] })
+    manage(json(registered), status(405))
+    registered = { client_id: 'c2', token_endpoint_auth_method: 'none' }
+    expect(await registrations.renew(id)).toMatchObject({ id, clientId: 'c2' })
+  })
+
   describe('and secrets that expire (FIELD-NOTES 10)', () => {
     const LIFETIME = 100_000
 
@@ -244,6 +265,22 @@ describe('a registration whose issuer offers management', () => {
       const clients = await Promise.all([recall(), recall(), ensure()])
       for (const client of clients) expect(client).toMatchObject({ clientId: 'c1', clientSecret: 'hush-s2' })
       expect(as.count('PUT', '/register/c1')).toBe(1)
+    })
+
+    it('is not due from birth once the client is older than ten of its secrets', async () => {
+      await ensure()
+      for (let generation = 0; generation < 12; generation++) {
+        context.pass(LIFETIME * 950)
+        const expires = { client_secret_expires_at: context.clock() / 1000 + LIFETIME }
+        manage(
+          json({ ...registered, ...expires }),
+          json({ ...registered, ...expires, client_secret: `s${generation}` }),
+        )
+        expect(await recall()).toMatchObject({ clientSecret: `s${generation}` })
+        const before = as.requests.length
+        expect(await recall()).toMatchObject({ clientSecret: `s${generation}` })
+        expect(as.requests.length).toBe(before)
+      }
     })
 
     it('is used as long as it lasts where it cannot be renewed, for what was begun with it', async () => {

@@ -211,6 +211,19 @@ describe('one registration (SPEC 20)', () => {
     for (const { scope } of kept) expect(scope?.length).toBeLessThanOrEqual(4096)
   })
 
+  it('that is cut off leaves the former in use, once; the next attempt says so in the log', async () => {
+    const registry = await startRegistry(issuing())
+    await registry.ensure({ scope: 'read' })
+    registry.replies['/register'] = HANG_UP
+    await expect(registry.ensure({ scope: 'write' })).rejects.toMatchObject({ code: 'request_failed' })
+    expect(await registry.ensure({ scope: 'read' })).toMatchObject({ clientId: 'c1' })
+    expect(await statuses(registry)).toEqual([['registered', 'c1']])
+    registry.replies['/register'] = (res, request) =>
+      json({ client_id: 'c2', token_endpoint_auth_method: 'none' }, 201)(res, request)
+    expect(await registry.ensure({ scope: 'write' })).toMatchObject({ clientId: 'c2' })
+    expect(cutOff(registry)).toHaveLength(1)
+  })
+
   it('that loses a race is deleted at the issuer, and the winner is used (FIELD-NOTES 3)', async () => {
     const registry = await startRegistry(status(500))
     const { registrations } = registry.context.records
