@@ -53,6 +53,11 @@ async function revoke(
 
 function warn({ logger }: OAuthContext, server: Server, thrown: unknown, token?: string): void {
   const { error, status, cause } = unwrapError(thrown, [token])
+  // RFC 7009 §2.2.1: a JWT access token that nobody looks up cannot be called back. Nothing is amiss.
+  if (error === 'unsupported_token_type') {
+    logger.info('the issuer revokes no tokens of this type; it runs out by itself', { server: server.name })
+    return
+  }
   logger.warn('a token could not be revoked; it is deleted here all the same', {
     server: server.name,
     error: error ?? cause.message,

@@ -111,4 +111,32 @@ describe.each(AUTHORIZATION_PEERS)('$name as authorization server', ({ start, au
     expect(await whoami()).toBe(peer.alice)
     expect(requests()).toEqual({ register: 2, token: 3, clients: 1 })
   })
+
+  it.each(authMethods)('revokes the tokens on disconnecting, as a client with %s', async (method) => {
+    await startGateway({ tokenEndpointAuthMethod: method })
+    await signIn()
+    expect(await gateway.dcr.disconnect('alice', 'notes')).toBe(true)
+    expect(gateway.log.filter((line) => line.includes('could not be revoked'))).toEqual([])
+    expect([await gateway.dcr.connections('alice'), peer.count('revoke')]).toMatchObject([
+      [{ state: 'not_connected' }],
+      2,
+    ])
+    await signIn()
+    expect(await whoami()).toBe(peer.alice)
+    expect(requests()).toEqual({ register: 1, token: 2, clients: 1 })
+  })
+
+  it('says that its registrations cannot be managed, and renews one by registering again', async () => {
+    await startGateway()
+    await signIn()
+    const [{ id = '', clientId, managed } = {}] = await gateway.dcr.registrations.list()
+    expect(managed).toBe(false)
+    await expect(gateway.dcr.registrations.read(id)).rejects.toMatchObject({
+      code: 'management_not_supported',
+    })
+    expect((await gateway.dcr.registrations.renew(id)).clientId).not.toBe(clientId)
+    now += 3600_000
+    expect(await whoami()).toBe(peer.alice)
+    expect(requests()).toEqual({ register: 2, token: 2, clients: 2 })
+  })
 })
