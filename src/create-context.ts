@@ -29,7 +29,6 @@ export function createContext(config: Config): { context: GatewayContext; close:
     leases: createLeases(store.shared ? store : memoryStore({ clock }), { clock }),
     discover: createDiscover(fetch, { timeout, clock, local: config.local, providerOf }),
     providerOf,
-    unsaved: new BoundedMap(REMEMBERED),
     fetch,
     reachOf: (server) => (server.declared || config.local ? reachOf(server.url) : 'public'),
     reachOfRegistration: ({ serverUrl }) =>
@@ -51,7 +50,6 @@ export function createContext(config: Config): { context: GatewayContext; close:
     accepted: new WeakSet(),
     signIns: new BoundedMap(REMEMBERED),
     acceptedSignIns: new BoundedMap(REMEMBERED),
-    unfinished: new BoundedMap(REMEMBERED),
     callbacks: new Map(),
     usedStates: new BoundedMap(REMEMBERED),
     refreshPauses: new BoundedMap(REMEMBERED),

@@ -112,8 +112,15 @@ export interface Registration {
   readonly scope?: string
   /** The scope that the server registered, where it said one (RFC 7591 §3.2.1). */
   readonly registeredScope?: string
-  /** The client metadata that was sent (RFC 7591 §2): a change of it is noticed, and replaces it (RFC 7592 §2.2). */
+  /**
+   * The client metadata that was asked for (RFC 7591 §2): a change of it is noticed, and replaces it (RFC 7592
+   * §2.2). Of a software statement it holds a digest.
+   */
   readonly metadata?: Readonly<Record<string, unknown>>
+  /** The member of it that the server refused to hear of. */
+  readonly leftOut?: string | undefined
+  /** What the server made of members of it, where that is something else (RFC 7591 §3.2.1); null where it said nothing. */
+  readonly substituted?: Readonly<Record<string, unknown>>
   readonly clientId?: string
   /** Sealed at rest. */
   readonly clientSecret?: string
@@ -124,6 +131,8 @@ export interface Registration {
   readonly clientSecretExpiresAt?: number
   /** When this secret came, or its expiry was put off last, in epoch milliseconds. */
   readonly clientSecretObtainedAt?: number
+  /** The redirect URI for which it was registered before. */
+  readonly movedFrom?: string
   /** When an attempt to replace this registration was cut off, in epoch milliseconds: its issuer may hold a client that nobody uses. */
   readonly cutOffAt?: number
   /** Sealed at rest (RFC 7592 §3). */

@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto'
 import { McpDcrError, quoteUntrusted } from './errors.js'
 import type { Registration, Server, TokenEndpointAuthMethod } from './model.js'
 import type { OAuthContext } from './oauth/context.js'
-import { withRegistrationLease } from './oauth/dynamic-client.js'
 import { deleteRegistration, readRegistration, replaceRegistration } from './oauth/manage-registration.js'
 import { registerAgain } from './oauth/register-again.js'
-import { isManaged } from './oauth/registration-state.js'
-import type { Versioned } from './store/records.js'
+import { withRegistrationLease } from './oauth/registration-lease.js'
+import { comparable, isManaged } from './oauth/registration-state.js'
+import type { FoundRegistration, Versioned } from './store/records.js'
 
 /** A registration, without anything secret. */
 export interface RegistrationInfo {
@@ -39,7 +39,7 @@ export interface RegistrationInfo {
 export interface RegistrationDrift {
   /** The client metadata member (RFC 7591 §2). */
   member: string
-  /** What the gateway registered it with. */
+  /** What the gateway registered it with, as the issuer answered then. */
   held: unknown
   /** What the issuer says; undefined where it says nothing. */
   remote: unknown
@@ -84,7 +84,7 @@ export function createRegistrations(
 ): Registrations {
   const { registrations } = context.records
 
-  async function find(id: string): Promise<{ key: string } & Versioned<Registration>> {
+  async function find(id: string): Promise<FoundRegistration> {
     for await (const record of registrations.list()) if (idOf(record.key) === id) return record
     throw new McpDcrError('registration_not_found', `There is no registration "${quoteUntrusted(id)}".`, {
       fix: 'Take the id from the list of registrations.',
@@ -96,8 +96,11 @@ export function createRegistrations(
     id: string,
     work: (key: string, held: Versioned<Registration>) => Promise<T>,
   ): Promise<T> {
-    const { key } = await find(id)
-    return withRegistrationLease(context, key, async () => work(key, await find(id)))
+    const { value } = await find(id)
+    return withRegistrationLease(context, value, async () => {
+      const { key, ...held } = await find(id)
+      return work(key, held)
+    })
   }
 
   return {
@@ -140,14 +143,24 @@ function idOf(key: string): string {
 }
 
 function infoOf(key: string, registration: Registration): RegistrationInfo {
-  const {
-    clientSecret: _s,
-    registrationAccessToken: _t,
-    registrationClientUri: _u,
-    metadata: _m,
-    ...rest
-  } = registration
-  return { id: idOf(key), ...rest, managed: isManaged(registration) }
+  const { status, server, serverUrl, issuer, redirectUri, createdAt, clientId, ...more } = registration
+  const { tokenEndpointAuthMethod, clientIdIssuedAt, clientSecretExpiresAt } = more
+  const scope = more.registeredScope ?? more.scope
+  return {
+    id: idOf(key),
+    status,
+    server,
+    serverUrl,
+    issuer,
+    redirectUri,
+    ...(clientId !== undefined && { clientId }),
+    ...(tokenEndpointAuthMethod !== undefined && { tokenEndpointAuthMethod }),
+    ...(scope !== undefined && { scope }),
+    managed: isManaged(registration),
+    createdAt,
+    ...(clientIdIssuedAt !== undefined && { clientIdIssuedAt }),
+    ...(clientSecretExpiresAt !== undefined && { clientSecretExpiresAt }),
+  }
 }
 
 const NOT_CHANGEABLE = [
@@ -165,6 +178,7 @@ function assertChangeable(clientMetadata: unknown, { server, redirectUri }: Regi
   if (typeof clientMetadata !== 'object' || clientMetadata === null || Array.isArray(clientMetadata)) {
     return refuse('The client metadata is not an object.')
   }
+  if (Object.keys(clientMetadata).length === 0) return refuse('The client metadata is empty.')
   const fixed = NOT_CHANGEABLE.find((name) => name in clientMetadata)
   if (fixed !== undefined) return refuse(`${fixed} is the issuer’s own and cannot be changed.`)
   const { redirect_uris: uris } = clientMetadata as { redirect_uris?: unknown }
@@ -173,18 +187,17 @@ function assertChangeable(clientMetadata: unknown, { server, redirectUri }: Regi
   }
 }
 
-/** The members that the gateway sent, where the issuer's answer differs; a list in another order does not. */
+/** The members that the gateway asked for, where the issuer says neither that nor what it made of them at first. */
 function driftOf(
-  { metadata = {}, scope }: Registration,
+  { metadata = {}, substituted = {}, scope, leftOut }: Registration,
   remote: Record<string, unknown>,
 ): RegistrationDrift[] {
   const held: Record<string, unknown> = { ...metadata, ...(scope !== undefined && { scope }) }
+  const isAsIs = (member: string): boolean =>
+    [held, substituted].some(
+      (known) => Object.hasOwn(known, member) && comparable(known[member]) === comparable(remote[member]),
+    )
   return Object.keys(held)
-    .filter((member) => comparable(held[member]) !== comparable(remote[member]))
-    .map((member) => ({ member, held: held[member], remote: remote[member] }))
-}
-
-function comparable(value: unknown): string {
-  const list = typeof value === 'string' && value.includes(' ') ? value.split(' ') : value
-  return JSON.stringify(Array.isArray(list) ? [...(list as unknown[])].map(String).sort() : (list ?? null))
+    .filter((member) => member !== 'software_statement' && member !== leftOut && !isAsIs(member))
+    .map((member) => ({ member, held: substituted[member] ?? held[member], remote: remote[member] }))
 }

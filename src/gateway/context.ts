@@ -1,5 +1,5 @@
 import type { BoundedMap } from '../bounded-map.js'
-import type { Challenge, Connection, PendingFlow, Server } from '../model.js'
+import type { Challenge, Connection, Server } from '../model.js'
 import type { OAuthContext } from '../oauth/context.js'
 import type { Config } from '../options.js'
 import type { Registrations } from '../registrations.js'
@@ -23,8 +23,6 @@ export interface GatewayContext {
   readonly signIns: BoundedMap<string, number>
   /** The sign-in, by the time of it, of which a token was accepted last; by connection key. */
   readonly acceptedSignIns: BoundedMap<string, number>
-  /** The sign-in that a user began last and that has not come back, by user and server. */
-  readonly unfinished: BoundedMap<string, PendingFlow>
   /** Callbacks under way, by their query. */
   readonly callbacks: Map<string, Promise<Answer>>
   /** States that a callback has used up. */

@@ -29,6 +29,8 @@ export interface FlowCookies {
    * @throws McpDcrError `flow_not_found`, `flow_expired`
    */
   find(req: IncomingMessage, state: string, baseUrl: string): Promise<PendingFlow>
+  /** The flows that this browser began at this base URL and that may still come back, the newest first. */
+  all(req: IncomingMessage, baseUrl: string): Promise<PendingFlow[]>
   /** The `Set-Cookie` values that drop a finished flow. */
   drop(req: IncomingMessage, flow: PendingFlow): string[]
 }
@@ -46,7 +48,8 @@ export function createFlowCookies(sealer: Sealer, clock: () => number): FlowCook
     },
 
     async find(req, state, baseUrl) {
-      const flow = await open(sealer, state, cookieOf(req, baseUrl, state)?.[1] ?? '')
+      const flow = await open(sealer, idOf(state), cookieOf(req, baseUrl, state)?.[1] ?? '')
+      if (flow === undefined) throw notFound()
       if (flow.expiresAt <= clock()) {
         throw new McpDcrError('flow_expired', 'This sign-in took longer than ten minutes.', {
           server: flow.server,
@@ -54,6 +57,14 @@ export function createFlowCookies(sealer: Sealer, clock: () => number): FlowCook
         })
       }
       return flow
+    },
+
+    async all(req, baseUrl) {
+      const held = newestFirst(flowCookiesOf(req, cookiePrefix(baseUrl)))
+      const flows = await Promise.all(
+        held.map(([name, value]) => open(sealer, name.slice(name.lastIndexOf('-') + 1), value)),
+      )
+      return flows.filter((flow) => flow !== undefined && flow.expiresAt > clock()) as PendingFlow[]
     },
 
     drop(req, flow) {
@@ -78,15 +89,18 @@ type Cookie = readonly [name: string, value: string]
 
 /** The oldest names to drop, so that the others, and a new one of this size, are few and small enough. */
 function excess(held: readonly Cookie[], newBytes: number): string[] {
-  // The name begins with the time of expiry.
-  const newestFirst = [...held].sort(([a], [b]) => (a < b ? 1 : -1))
   let bytes = newBytes
-  return newestFirst
+  return newestFirst(held)
     .filter(([name, value], index) => {
       bytes += name.length + value.length
       return index >= MAX_FLOWS - 1 || bytes > MAX_BYTES
     })
     .map(([name]) => name)
+}
+
+/** The name begins with the time of expiry. */
+function newestFirst(held: readonly Cookie[]): Cookie[] {
+  return [...held].sort(([a], [b]) => (a < b ? 1 : -1))
 }
 
 function flowCookiesOf(req: IncomingMessage, prefix: string): Cookie[] {
@@ -135,15 +149,15 @@ function attributes(name: string): { path: string; httpOnly: boolean; sameSite: 
   return { path: '/', httpOnly: true, sameSite: 'lax', secure: name.startsWith('__Host-') }
 }
 
-async function open(sealer: Sealer, state: string, value: string): Promise<PendingFlow> {
+/** Undefined where it was forged, cut or moved: whoever did that learns no more than that it is not known. */
+async function open(sealer: Sealer, id: string, value: string): Promise<PendingFlow | undefined> {
   try {
-    const packed = Buffer.from(await sealer.open(value, ['cookie', idOf(state)]), 'base64url')
+    const packed = Buffer.from(await sealer.open(value, ['cookie', id]), 'base64url')
     const flow = JSON.parse(inflateRawSync(packed).toString()) as PendingFlow
-    if (flow.state === state) return flow
+    return idOf(flow.state) === id ? flow : undefined
   } catch {
-    // Whoever forged, cut or moved it learns no more than that it is not known.
+    return undefined
   }
-  throw notFound()
 }
 
 function tooLarge({ server, scope = '' }: PendingFlow): McpDcrError {

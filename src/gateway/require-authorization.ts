@@ -67,15 +67,13 @@ export async function authorizationRequest(
 
 /** The redirect to the authorization server, and the cookie that remembers the flow. */
 export async function redirectIntoFlow(
-  { cookies, oauth, unfinished }: GatewayContext,
+  { cookies, oauth }: GatewayContext,
   req: Request,
   request: AuthorizationRequest,
   prepared: PreparedAuthorization,
 ): Promise<Answer> {
   const { url, flow } = await startAuthorization(oauth, request, prepared)
-  const answer = redirectAnswer(url.href, 302, await cookies.keep(req, flow))
-  unfinished.set(challengeKey(request.user, request.server), flow)
-  return answer
+  return redirectAnswer(url.href, 302, await cookies.keep(req, flow))
 }
 
 /**

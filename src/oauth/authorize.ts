@@ -5,6 +5,7 @@ import { assertEndpointUrl } from '../security/guarded-fetch.js'
 import { chooseScope, scopeList, withinRegistered } from './choose-scope.js'
 import type { OAuthContext } from './context.js'
 import { ensureClient } from './ensure-client.js'
+import { redirectUriOf } from './redirect-uri.js'
 
 /** How long a person may take to sign in, in milliseconds (SPEC 26). */
 export const FLOW_LIFETIME = 10 * 60_000
@@ -65,7 +66,7 @@ export async function startAuthorization(
     user,
     server: server.name,
     serverUrl: server.url,
-    redirectUri: `${baseUrl}/api/oauth/callback`,
+    redirectUri: redirectUriOf(baseUrl),
     authorizationServer: whatTheCallbackNeeds(discovered),
     clientSource: client.source,
     clientId: client.clientId,

@@ -1,9 +1,8 @@
-import type { BoundedMap } from '../bounded-map.js'
-import type { Connection, Logger, Registration, Server } from '../model.js'
+import type { Logger, Registration, Server } from '../model.js'
 import type { ProviderOf } from '../providers/provider-lookup.js'
 import type { GuardedFetch, Reach } from '../security/guarded-fetch.js'
 import type { Leases } from '../store/lease.js'
-import type { Records, Versioned } from '../store/records.js'
+import type { Records } from '../store/records.js'
 import type { Discover } from './discover.js'
 
 /** What the protocol's steps share; one per `mcpDcr()`. */
@@ -14,8 +13,6 @@ export interface OAuthContext {
   readonly leases: Leases
   readonly discover: Discover
   readonly providerOf: ProviderOf
-  /** Refreshed connections that could not be saved, with the version that they replace; by connection key. */
-  readonly unsaved: BoundedMap<string, Versioned<Connection>>
   readonly fetch: GuardedFetch
   readonly reachOf: (server: Server) => Reach
   /** That of the MCP server of a registration, which may not be declared any more. */

@@ -1,11 +1,9 @@
-import { McpDcrError } from '../errors.js'
-import type { Registration, Server } from '../model.js'
+import type { Server } from '../model.js'
 import { connectionKey, serverPrefix } from '../store/records.js'
 import { bareServer } from './bare-server.js'
 import type { OAuthContext } from './context.js'
-import { withRegistrationLease } from './dynamic-client.js'
-import { deleteRegistration } from './manage-registration.js'
-import { isManaged } from './registration-state.js'
+import { deleteQuietly } from './manage-registration.js'
+import { withRegistrationLease } from './registration-lease.js'
 import { revokeTokens } from './revoke.js'
 
 /**
@@ -22,7 +20,6 @@ export async function disconnect(context: OAuthContext, server: Server, user: st
     const held = await connections.get(key)
     if (held === undefined) return false
     await revokeTokens(context, server, held.value)
-    context.unsaved.delete(key)
     // A sign-in in the meantime is a connection of its own, and stays.
     await connections.delete(key, held.version)
     context.logger.info('disconnected', { server: server.name })
@@ -43,35 +40,24 @@ export async function forgetServer(
   declared: Server | undefined,
 ): Promise<void> {
   const { connections, registrations } = context.records
-  for await (const { key, value } of connections.list()) {
-    if (!key.startsWith(serverPrefix(name))) continue
-    await disconnect(context, declared ?? bareServer(name, value.serverUrl), value.user)
+  const disconnections: (() => Promise<unknown>)[] = []
+  for await (const { value } of connections.list(serverPrefix(name))) {
+    const server = declared ?? bareServer(name, value.serverUrl)
+    disconnections.push(() => disconnect(context, server, value.user))
   }
-  for await (const { key } of registrations.list()) {
-    if (key.startsWith(serverPrefix(name))) await forgetRegistration(context, key)
+  for (let at = 0; at < disconnections.length; at += AT_ONCE) {
+    await Promise.all(disconnections.slice(at, at + AT_ONCE).map((end) => end()))
+  }
+  for await (const { key, value } of registrations.list(serverPrefix(name))) {
+    await withRegistrationLease(context, value, async () => {
+      const held = await registrations.get(key)
+      if (held === undefined) return
+      await deleteQuietly(context, held.value)
+      await registrations.delete(key, held.version)
+    })
   }
   context.logger.info('forgot a server', { server: name })
 }
 
-async function forgetRegistration(context: OAuthContext, key: string): Promise<void> {
-  const { registrations } = context.records
-  await withRegistrationLease(context, key, async () => {
-    const held = await registrations.get(key)
-    if (held === undefined) return
-    await deleteAtIssuer(context, held.value)
-    await registrations.delete(key, held.version)
-  })
-}
-
-async function deleteAtIssuer(context: OAuthContext, registration: Registration): Promise<void> {
-  if (!isManaged(registration)) return
-  try {
-    await deleteRegistration(context, registration)
-  } catch (error) {
-    if (!(error instanceof McpDcrError)) throw error
-    context.logger.warn(`${error.code}: ${error.message} It is forgotten here all the same.`, {
-      server: registration.server,
-      clientId: registration.clientId,
-    })
-  }
-}
+/** Disconnections under way together: an issuer that does not answer holds each up, for two requests. */
+const AT_ONCE = 16

@@ -1,7 +1,7 @@
 import { McpDcrError } from '../errors.js'
 import type { AuthorizationServerMetadata, ClientSource, Discovered, OAuthClient, Server } from '../model.js'
 import type { OAuthContext } from './context.js'
-import { recallDynamicClient } from './dynamic-client.js'
+import { recallDynamicClient } from './recall-registration.js'
 import { registerWhereOffered } from './register-where-offered.js'
 import { bindStaticClient, staticClient } from './static-client.js'
 

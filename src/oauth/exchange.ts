@@ -4,10 +4,10 @@ import type { Connection, PendingFlow, Server } from '../model.js'
 import { connectionKey } from '../store/records.js'
 import { clientConfiguration, openidFetch } from './client-configuration.js'
 import type { OAuthContext } from './context.js'
-import { forgetClient } from './dynamic-client.js'
 import { recallClient } from './ensure-client.js'
 import { nameServer } from './name-server.js'
 import { hintFor } from './provider-hints.js'
+import { forgetClient } from './recall-registration.js'
 import { normalizeTokenResponse, readTokens, UNUSABLE_TOKENS, type Tokens } from './token-response.js'
 import { unwrapError } from './unwrap-error.js'
 
@@ -119,7 +119,7 @@ async function exchangeCode(
     const sent = [client.clientSecret, flow.codeVerifier, parameters.get('code')]
     const failure = unwrapError(thrown, sent)
     if (failure.error === 'invalid_client' && !failure.transient) {
-      await forgetClient(context, server, flow)
+      await forgetClient(context, server, flow, client)
       throw new McpDcrError(
         'client_invalid',
         'The provider does not accept this gateway’s client any more.',

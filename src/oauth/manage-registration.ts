@@ -5,7 +5,8 @@ import type { Versioned } from '../store/records.js'
 import { isBearerToken } from './bearer-token.js'
 import type { OAuthContext } from './context.js'
 import { readJsonObject, scopeString, withoutEmpty } from './read-json-response.js'
-import { isManaged } from './registration-state.js'
+import { isManagementUri } from './registration-response.js'
+import { isManaged, substitutions, toKeep } from './registration-state.js'
 
 type Metadata = Readonly<Record<string, unknown>>
 
@@ -19,6 +20,7 @@ export interface ManagedRegistration {
 /** What a response holds beside client metadata (RFC 7591 §3.2.1), and a request must not (RFC 7592 §2.2). */
 const NOT_METADATA = [
   'client_secret', 'client_secret_expires_at', 'client_id_issued_at', 'registration_access_token', 'registration_client_uri',
+  'software_statement',
 ] // prettier-ignore
 
 /**
@@ -32,7 +34,7 @@ export async function readRegistration(
   key: string,
   held: Versioned<Registration>,
 ): Promise<ManagedRegistration> {
-  return absorb(context, key, held, await request(context, held.value, 'GET'), {})
+  return absorb(context, key, held, await request(context, held.value, 'GET'))
 }
 
 /**
@@ -50,19 +52,18 @@ export async function replaceRegistration(
   { remember = true }: { remember?: boolean } = {},
 ): Promise<ManagedRegistration> {
   const { held, remote } = await readIfAllowed(context, key, before)
-  const { clientId, clientSecret, tokenEndpointAuthMethod } = held.value
-  const metadata: Record<string, unknown> = {
-    ...held.value.metadata,
+  const { clientId, clientSecret, tokenEndpointAuthMethod, leftOut, ...registration } = held.value
+  const base: Record<string, unknown> = {
+    ...registration.metadata,
     ...remote,
     token_endpoint_auth_method: tokenEndpointAuthMethod,
-    ...changes,
+    // Of a software statement only a digest is held.
+    software_statement: undefined,
   }
-  const body = withoutEmpty({ ...metadata, client_id: clientId, client_secret: clientSecret })
+  if (leftOut !== undefined) base[leftOut] = undefined
+  const body = withoutEmpty({ ...base, ...changes, client_id: clientId, client_secret: clientSecret })
   const response = await request(context, held.value, 'PUT', body)
-  // What was asked for, not what the server made of it: a later change of ours is told by that.
-  const remembered = remember ? withoutEmpty({ ...held.value.metadata, ...changes }) : {}
-  const scope = typeof changes['scope'] === 'string' ? { scope: changes['scope'] } : {}
-  return absorb(context, key, held, response, { ...(remember && { metadata: remembered }), ...scope })
+  return absorb(context, key, held, response, changes, remember)
 }
 
 /**
@@ -78,6 +79,18 @@ export async function deleteRegistration(context: OAuthContext, registration: Re
   }
 }
 
+/** Deletes a client at its issuer, where that lets us; what cannot be deleted is logged, and not used any more here. */
+export async function deleteQuietly(context: OAuthContext, registration: Registration): Promise<void> {
+  if (!isManaged(registration)) return
+  await deleteRegistration(context, registration).catch((error: unknown) => {
+    context.logger.warn('a client could not be deleted at its issuer; it is not used any more', {
+      server: registration.server,
+      clientId: registration.clientId,
+      error: error instanceof McpDcrError ? `${error.code}: ${error.message}` : undefined,
+    })
+  })
+}
+
 /** A server that takes PUT but no GET is known by what was sent to it. */
 async function readIfAllowed(
   context: OAuthContext,
@@ -87,8 +100,7 @@ async function readIfAllowed(
   try {
     return await readRegistration(context, key, held)
   } catch (error) {
-    const isRefused = error instanceof McpDcrError && error.code === 'management_failed' && !isPassing(error)
-    if (isRefused) return { held, remote: {} }
+    if (failures.get(error as object) === 'refused') return { held, remote: {} }
     throw error
   }
 }
@@ -128,7 +140,9 @@ async function request(
     )
   } catch (cause) {
     if (!(cause instanceof McpDcrError)) throw cause
-    throw managementFailed(registration, method, cause.message, true, cause)
+    // A redirect, or an answer without end, would come again.
+    const mayPass = cause.code === 'request_failed' || cause.code === 'request_timeout'
+    throw managementFailed(registration, method, cause.message, mayPass ? 'passing' : 'refused', cause)
   }
   if (response.ok) return response
   await refuse(response, registration, method)
@@ -143,7 +157,10 @@ async function refuse(response: Response, registration: Registration, method: st
     throw new McpDcrError(
       'registration_gone',
       `${quoteUntrusted(registration.issuer)} does not know this registration any more (status ${status}).`,
-      { server: registration.server, fix: 'The next sign-in registers again.' },
+      {
+        server: registration.server,
+        fix: 'Renew the registration, which registers again; a sign-in that has to change it does so by itself.',
+      },
     )
   }
   const body = (await readJsonObject(response)) ?? {}
@@ -151,22 +168,26 @@ async function refuse(response: Response, registration: Registration, method: st
     .filter((text) => typeof text === 'string' && text !== '')
     .map((text) => quoteUntrusted(withoutSecrets(String(text), registration)))
     .join(': ')
-  const mayPass = status >= 500 || status === 429 || status === 408
-  throw managementFailed(registration, method, `status ${status}${said === '' ? '' : ` (${said})`}`, mayPass)
+  const mayPass = (status >= 500 && status !== 501) || status === 429 || status === 408
+  const why = `status ${status}${said === '' ? '' : ` (${said})`}`
+  throw managementFailed(registration, method, why, mayPass ? 'passing' : 'refused')
 }
 
-const passing = new WeakSet<object>()
+/** `passing`: trying again later may help. `refused`: the server does not want this request. `unusable`: its answer. */
+type Failure = 'passing' | 'refused' | 'unusable'
+
+const failures = new WeakMap<object, Failure>()
 
 /** Whether trying again later may help. */
-export function isPassing(error: unknown): boolean {
-  return typeof error === 'object' && error !== null && passing.has(error)
+export function isPassing(error: McpDcrError): boolean {
+  return failures.get(error) === 'passing'
 }
 
 function managementFailed(
   { server, issuer }: Registration,
   method: string,
   why: string,
-  mayPass: boolean,
+  failure: Failure,
   cause?: unknown,
 ): McpDcrError {
   const error = new McpDcrError(
@@ -175,78 +196,101 @@ function managementFailed(
     {
       server,
       cause,
-      fix: mayPass
-        ? 'Try again in a moment; the registration is kept.'
-        : 'Change what the message names, or change the client in the provider’s dashboard; the registration is kept.',
+      fix:
+        failure === 'passing'
+          ? 'Try again in a moment; the registration is kept.'
+          : 'Change what the message names, or change the client in the provider’s dashboard; the registration is kept.',
     },
   )
-  if (mayPass) passing.add(error)
+  failures.set(error, failure)
   return error
 }
 
-/** Saves what a response changes of what is held, at once: a rotated token that is lost is lost for good. */
+/** Other callers change a registration under its lease: a save loses only against work that outlasted its own. */
+const MAX_SAVES = 5
+
+/**
+ * Saves what a response changes of what is held, at once: a rotated token that is lost is lost for good.
+ *
+ * @param changes what was asked for
+ * @param remember whether a later change of the configuration is to be told by that
+ */
 async function absorb(
-  { records: { registrations }, clock }: OAuthContext,
+  context: OAuthContext,
   key: string,
   held: Versioned<Registration>,
   response: Response,
-  changes: Partial<Registration>,
+  changes: Metadata = {},
+  remember = false,
 ): Promise<ManagedRegistration> {
+  const { registrations } = context.records
   const body = withoutEmpty((await readJsonObject(response)) ?? {})
-  const { value, version } = held
-  if (body['client_id'] !== undefined && body['client_id'] !== value.clientId) {
-    throw managementFailed(value, 'Management', 'the answer is about another client', false)
+  const { clientId, server } = held.value
+  if (body['client_id'] !== undefined && body['client_id'] !== clientId) {
+    throw managementFailed(held.value, 'Management', 'the answer is about another client', 'unusable')
   }
   const remote = Object.fromEntries(Object.entries(body).filter(([name]) => !NOT_METADATA.includes(name)))
-  const answered = changesOf(body, value)
-  const isNewSecret =
-    (answered.clientSecret ?? value.clientSecret) !== value.clientSecret ||
-    (answered.clientSecretExpiresAt ?? value.clientSecretExpiresAt) !== value.clientSecretExpiresAt
-  const changed: Registration = {
-    ...value,
-    ...answered,
-    ...(isNewSecret && { clientSecretObtainedAt: clock() }),
-    ...changes,
+  let before = held
+  for (let attempt = 0; attempt < MAX_SAVES && before.value.clientId === clientId; attempt++) {
+    const changed = {
+      ...before.value,
+      ...answered(body, before.value, changes, context.clock()),
+      ...(typeof changes['scope'] === 'string' && { scope: changes['scope'] }),
+      // What was asked for, not what the server made of it: a later change of ours is told by that.
+      ...(remember && remembered(before.value, changes, remote)),
+    }
+    if (JSON.stringify(changed) === JSON.stringify(before.value)) return { held: before, remote }
+    const isSaved = await registrations.saveOrKeep(key, before.version, changed)
+    const latest = await registrations.get(key)
+    if (latest === undefined) break
+    if (isSaved) return { held: latest, remote }
+    before = latest
   }
-  if (JSON.stringify(changed) === JSON.stringify(value)) return { held, remote }
-  if (!(await registrations.save(key, version, changed))) {
-    throw new McpDcrError('store_write_failed', 'Another instance changed the registration meanwhile.', {
-      server: value.server,
-      fix: 'Try again.',
-    })
-  }
-  const saved = await registrations.get(key)
-  return { held: saved ?? { value: changed, version }, remote }
+  throw new McpDcrError('store_write_failed', 'Another instance changed the registration meanwhile.', {
+    server,
+    fix: 'Try again.',
+  })
 }
 
-function changesOf(
-  body: Metadata,
-  { registrationClientUri, issuer, clientSecret }: Registration,
+function remembered(
+  { metadata: before, leftOut }: Registration,
+  changes: Metadata,
+  remote: Metadata,
 ): Partial<Registration> {
-  const secret = body['client_secret']
+  const metadata = withoutEmpty({ ...before, ...toKeep(changes) })
+  return {
+    metadata,
+    substituted: substitutions(metadata, remote),
+    ...(leftOut !== undefined && leftOut in changes && { leftOut: undefined }),
+  }
+}
+
+/** The credentials and rights that a response gives. */
+function answered(
+  body: Metadata,
+  { registrationClientUri, issuer, clientSecret, clientSecretExpiresAt }: Registration,
+  changes: Metadata,
+  now: number,
+): Partial<Registration> {
+  const secret = typeof body['client_secret'] === 'string' ? body['client_secret'] : clientSecret
   const token = body['registration_access_token']
   const uri = body['registration_client_uri']
-  const expiresAt = Number(body['client_secret_expires_at'])
-  const method = body['token_endpoint_auth_method']
+  const said = body['client_secret_expires_at']
+  const expiresAt = said !== undefined && Number(said) >= 0 ? Number(said) : clientSecretExpiresAt
+  const method = body['token_endpoint_auth_method'] ?? changes['token_endpoint_auth_method']
   const scope = scopeString(body['scope'])
+  const isNewSecret = secret !== clientSecret || expiresAt !== clientSecretExpiresAt
+  const hasSecret =
+    (method === 'client_secret_basic' || method === 'client_secret_post') && secret !== undefined
   return {
-    ...(typeof secret === 'string' && { clientSecret: secret }),
+    ...(secret !== undefined && { clientSecret: secret }),
+    ...(expiresAt !== undefined && { clientSecretExpiresAt: expiresAt }),
+    ...(isNewSecret && { clientSecretObtainedAt: now }),
     ...(scope !== undefined && { registeredScope: scope }),
-    ...(expiresAt >= 0 &&
-      body['client_secret_expires_at'] !== undefined && { clientSecretExpiresAt: expiresAt }),
     ...(isBearerToken(token) && { registrationAccessToken: token }),
-    ...(typeof uri === 'string' &&
-      [issuer, registrationClientUri].some((own) => own !== undefined && isSameOrigin(own, uri)) && {
-        registrationClientUri: uri,
-      }),
-    ...((method === 'none' ||
-      ((method === 'client_secret_basic' || method === 'client_secret_post') &&
-        (clientSecret ?? secret) !== undefined)) && { tokenEndpointAuthMethod: method }),
+    ...(isManagementUri(uri, [issuer, registrationClientUri]) && { registrationClientUri: uri }),
+    ...((method === 'none' || hasSecret) && { tokenEndpointAuthMethod: method }),
   }
-}
-
-function isSameOrigin(a: string, b: string): boolean {
-  return URL.canParse(a) && URL.canParse(b) && new URL(a).origin === new URL(b).origin
 }
 
 function withoutSecrets(text: string, { clientSecret, registrationAccessToken }: Registration): string {

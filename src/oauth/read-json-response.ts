@@ -1,3 +1,6 @@
+/** No member of OAuth is nested nearly as deep; what is could not be written again, and is left out. */
+const MAX_DEPTH = 32
+
 /** A JSON object of a response's body; undefined where the body is something else. Form-encoded bodies count. */
 export async function readJsonObject(response: Response): Promise<Record<string, unknown> | undefined> {
   const text = await response.clone().text()
@@ -7,11 +10,16 @@ export async function readJsonObject(response: Response): Promise<Record<string,
   try {
     const body: unknown = JSON.parse(text)
     return typeof body === 'object' && body !== null && !Array.isArray(body)
-      ? (body as Record<string, unknown>)
+      ? Object.fromEntries(Object.entries(body).filter(([, value]) => !isDeeperThan(value, MAX_DEPTH)))
       : undefined
   } catch {
     return undefined
   }
+}
+
+function isDeeperThan(value: unknown, depth: number): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return depth === 0 || Object.values(value).some((member) => isDeeperThan(member, depth - 1))
 }
 
 /** The members of a JSON object that have a value: `null` and `""` say as little as an absent member. */
@@ -27,10 +35,7 @@ export function scopeString(scope: unknown): string | undefined {
   return typeof scope === 'string' ? scope : undefined
 }
 
-/**
- * A response with these members of a body alone: others are not used, and could be nested too deeply to be
- * written again.
- */
+/** A response with these members of a body alone: others are not used. */
 export function jsonResponse(
   body: Record<string, unknown>,
   members: readonly string[],

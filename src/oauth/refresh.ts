@@ -1,11 +1,11 @@
 import * as openid from 'openid-client'
 import { McpDcrError } from '../errors.js'
-import type { Connection, Server } from '../model.js'
+import type { Connection, OAuthClient, Server } from '../model.js'
 import { connectionKey, type Versioned } from '../store/records.js'
 import { clientConfiguration, openidFetch } from './client-configuration.js'
 import type { OAuthContext } from './context.js'
-import { forgetClient } from './dynamic-client.js'
 import { recallClient } from './ensure-client.js'
+import { forgetClient } from './recall-registration.js'
 import { normalizeTokenResponse, readTokens } from './token-response.js'
 import { unwrapError } from './unwrap-error.js'
 
@@ -29,29 +29,11 @@ export async function refresh(
     if (held?.value.accessToken !== stale.accessToken || held?.value.obtainedAt !== stale.obtainedAt) {
       return held?.value
     }
-    const unsaved = context.unsaved.get(key)
-    if (unsaved?.version === held.version) return save(context, key, held, unsaved.value)
     if (held.value.refreshToken === undefined) return needsAuthorization(context, key, held, 'token_expired')
     return refreshUnderLease(context, server, key, held, held.value.refreshToken)
   }
   // Besides the refresh itself, a client secret may have to be renewed first.
   return context.leases.withLease(`refresh ${key}`, 4 * context.timeout + 5_000, work, stale.accessToken)
-}
-
-/**
- * A failed save fails the call: the rotated token must not be used by one request and lost to the next. It is
- * kept in memory, since using the old one again would have the whole grant revoked.
- */
-async function save(
-  { records, unsaved }: OAuthContext,
-  key: string,
-  { version }: Versioned<Connection>,
-  refreshed: Connection,
-): Promise<Connection | undefined> {
-  unsaved.set(key, { version, value: refreshed })
-  const saved = await records.connections.save(key, version, refreshed)
-  unsaved.delete(key)
-  return saved ? refreshed : (await records.connections.get(key))?.value
 }
 
 async function refreshUnderLease(
@@ -63,9 +45,10 @@ async function refreshUnderLease(
 ): Promise<Connection | undefined> {
   const connection = held.value
   const fetch = openidFetch(context.fetch, context.reachOf(server), normalizeTokenResponse)
+  let client: OAuthClient | undefined
   let refreshed: Connection
   try {
-    const client = await recallClient(context, server, connection)
+    client = await recallClient(context, server, connection)
     const answer = await openid.refreshTokenGrant(
       await clientConfiguration(connection.authorizationServer, client, fetch),
       refreshToken,
@@ -84,9 +67,12 @@ async function refreshUnderLease(
       obtainedAt: context.clock(),
     }
   } catch (thrown) {
-    return onFailure(context, server, key, held, thrown)
+    return onFailure(context, server, key, held, thrown, client)
   }
-  return save(context, key, held, refreshed)
+  // A failed save fails the call (SPEC 38). Using the old token again would have the whole grant revoked.
+  const { connections } = context.records
+  const isSaved = await connections.saveOrKeep(key, held.version, refreshed)
+  return isSaved ? refreshed : (await connections.get(key))?.value
 }
 
 /** RFC 6749 §5.2. These alone say that the grant or the client is gone for good. */
@@ -106,6 +92,7 @@ async function onFailure(
   key: string,
   held: Versioned<Connection>,
   thrown: unknown,
+  client: OAuthClient | undefined,
 ): Promise<Connection | undefined> {
   const isStatic = held.value.clientSource === 'static'
   if (thrown instanceof McpDcrError && thrown.code === 'client_invalid') {
@@ -115,8 +102,12 @@ async function onFailure(
   }
   const { error, status, transient, cause } = unwrapError(thrown)
   if (isStatic && error === 'invalid_client' && !transient) throw staticClientRefused(server, cause)
-  if (error !== undefined && !transient && FINAL.has(error)) {
-    if (error === 'invalid_client') await forgetClient(context, server, held.value)
+  const isRefused = error !== undefined && !transient && FINAL.has(error)
+  // A client whose secret was renewed while this was under way is not the one that was refused.
+  if (
+    isRefused &&
+    (error !== 'invalid_client' || (await forgetClient(context, server, held.value, client)))
+  ) {
     context.logger.warn('refresh refused', { server: server.name, error })
     return needsAuthorization(
       context,

@@ -3,7 +3,8 @@ import type { Registration, Server } from '../model.js'
 import { registrationKey, type Versioned } from '../store/records.js'
 import type { OAuthContext } from './context.js'
 import { isPassing, replaceRegistration } from './manage-registration.js'
-import { registerAnew } from './register-anew.js'
+import { baseUrlOfRedirectUri } from './redirect-uri.js'
+import { dropManagement, registerAnew } from './register-anew.js'
 import { isManaged } from './registration-state.js'
 
 /**
@@ -22,7 +23,17 @@ export async function registerAgain(
   { anew = false }: { anew?: boolean } = {},
 ): Promise<Registration> {
   const { registrations } = context.records
-  const { server: name, serverUrl, scope, redirectUri, issuer } = before.value
+  const { server: name, serverUrl, scope, redirectUri, issuer, status } = before.value
+  if (status === 'configured') {
+    throw new McpDcrError(
+      'management_not_supported',
+      `The client of "${name}" is configured, not registered.`,
+      {
+        server: name,
+        fix: 'Renew its secret in the provider’s dashboard, and set oauthConfig.clientSecret of the server.',
+      },
+    )
+  }
   const renewed = anew ? undefined : await renewAtIssuer(context, key, before)
   if (renewed !== undefined) return renewed
   if (key !== registrationKey(name, issuer, redirectUri)) {
@@ -52,9 +63,8 @@ export async function registerAgain(
       fix: 'The next sign-in registers there. Delete this registration.',
     })
   }
-  const baseUrl = redirectUri.slice(0, -'/api/oauth/callback'.length)
-  const request = { server, discovered, scope, baseUrl }
-  await registerAnew(context, request, redirectUri, key, await registrations.get(key))
+  const request = { server, discovered, scope, baseUrl: baseUrlOfRedirectUri(redirectUri) }
+  await registerAnew(context, request, key, await registrations.get(key))
   return (await registrations.get(key))?.value ?? before.value
 }
 
@@ -74,8 +84,7 @@ async function renewAtIssuer(
     if (error instanceof McpDcrError && error.code === 'management_failed' && !isPassing(error))
       return undefined
     if (!(error instanceof McpDcrError) || error.code !== 'registration_gone') throw error
-    const latest = await context.records.registrations.get(key)
-    if (latest !== undefined) await context.records.registrations.delete(key, latest.version)
+    await dropManagement(context, key)
     return undefined
   }
 }

@@ -1,14 +1,15 @@
-import { McpDcrError } from '../errors.js'
+import { McpDcrError, type ErrorCode } from '../errors.js'
 import type { AuthorizationServerMetadata, OAuthClient, Registration, Server } from '../model.js'
-import { formerRegistrationKey, type Versioned } from '../store/records.js'
+import { formerRegistrationKey, serverPrefix, type Versioned } from '../store/records.js'
 import { scopeList } from './choose-scope.js'
 import type { OAuthContext } from './context.js'
 import type { ClientRequest } from './ensure-client.js'
 import { resolveInitialAccessToken } from './initial-access-token.js'
-import { deleteRegistration } from './manage-registration.js'
+import { deleteQuietly } from './manage-registration.js'
+import { redirectUriOf } from './redirect-uri.js'
 import { register } from './register.js'
 import { methodToAskFor, otherMethod, registrationRequest } from './registration-request.js'
-import { coversScope, isManaged, toClient } from './registration-state.js'
+import { fits, substitutions, toClient, toKeep } from './registration-state.js'
 
 /**
  * Registers a client and keeps it. The marker goes first, so that a crash orphans nothing silently. The caller
@@ -19,7 +20,6 @@ import { coversScope, isManaged, toClient } from './registration-state.js'
 export async function registerAnew(
   context: OAuthContext,
   request: ClientRequest,
-  redirectUri: string,
   key: string,
   before: Versioned<Registration> | undefined,
 ): Promise<OAuthClient> {
@@ -35,7 +35,7 @@ export async function registerAnew(
     server: server.name,
     serverUrl: server.url,
     issuer: discovered.authorizationServer.issuer,
-    redirectUri,
+    redirectUri: redirectUriOf(request.baseUrl),
     createdAt: context.clock(),
     ...(scope !== undefined && { scope }),
   }
@@ -43,9 +43,11 @@ export async function registerAnew(
   const version = (await registrations.get(key))?.version
   try {
     const registration = await registerOnceAdjusted(context, request, marker)
-    if (!(await registrations.save(key, version, registration))) {
-      return await yieldTo(context, request, registration, (await registrations.get(key))?.value)
-    }
+    const isSaved = await registrations.save(key, version, registration).catch(async (error: unknown) => {
+      await deleteQuietly(context, registration)
+      throw error
+    })
+    if (!isSaved) return await yieldTo(context, request, registration, (await registrations.get(key))?.value)
     context.logger.info('registered a client', { server: server.name, issuer: registration.issuer })
     return toClient(registration) as OAuthClient
   } catch (error) {
@@ -81,7 +83,9 @@ export function widened(
 interface Attempt {
   readonly scope: string | undefined
   /** Undefined: the one that is asked for by itself. */
-  readonly method: string | undefined
+  readonly method?: string
+  /** A member that is not sent. */
+  readonly leftOut?: string
 }
 
 /** Registers; where the server refuses a value (RFC 7591 §3.2.2), once more without it (SPEC 19). */
@@ -92,33 +96,43 @@ async function registerOnceAdjusted(
 ): Promise<Registration> {
   const { redirectUri } = marker
   const initialAccessToken = await resolveInitialAccessToken(server, context.timeout)
-  const attempt = async ({ scope, method }: Attempt): Promise<Registration> => {
+  const metadataOf = ({ scope, method }: Attempt): Record<string, unknown> => {
     const description = { clientName: context.clientName, redirectUri }
-    const metadata = registrationRequest(server, authorizationServer, description, scope, method)
-    const client = await register(
+    return registrationRequest(server, authorizationServer, description, scope, method)
+  }
+  const attempt = async (asked: Attempt): Promise<Registration> => {
+    const { scope, leftOut } = asked
+    const wanted = metadataOf(asked)
+    const metadata = Object.fromEntries(Object.entries(wanted).filter(([name]) => name !== leftOut))
+    const { client, answered } = await register(
       { server, authorizationServer, redirectUri, metadata, initialAccessToken },
       context.fetch,
       context.reachOf(server),
     )
-    const { software_statement: _, ...kept } = metadata
+    const kept = toKeep(wanted)
     // A client that was registered without a scope may ask for any.
     const covered = scope ?? needed
     return {
       ...marker,
       ...(covered !== undefined && { scope: covered }),
       metadata: kept,
+      substituted: substitutions(kept, answered),
+      ...(leftOut !== undefined && { leftOut }),
       status: 'registered',
       ...client,
       ...(client.clientSecret !== undefined && { clientSecretObtainedAt: context.clock() }),
     }
   }
-  const first: Attempt = { scope: wanted, method: undefined }
+  const first: Attempt = { scope: wanted }
   try {
     return await attempt(first)
   } catch (error) {
-    const second = adjusted(first, needed, error, server, authorizationServer)
+    const second = adjusted(first, needed, error, server, authorizationServer, metadataOf(first))
     if (second === undefined) throw error
-    context.logger.info('registering once more, without what was refused', { server: server.name })
+    context.logger.info('registering once more, without what was refused', {
+      server: server.name,
+      leftOut: second.leftOut,
+    })
     return attempt(second)
   }
 }
@@ -130,8 +144,11 @@ function adjusted(
   error: unknown,
   server: Server,
   authorizationServer: AuthorizationServerMetadata,
+  metadata: Readonly<Record<string, unknown>>,
 ): Attempt | undefined {
   if (!(error instanceof McpDcrError)) return undefined
+  const leftOut = REFUSED.has(error.code) ? namedIn(error.message, metadata) : undefined
+  if (leftOut !== undefined) return { scope, leftOut }
   // A policy may refuse by a 403 insufficient_scope: "Not permitted to use specified clientScope", for `openid` too.
   const isAboutScope = /\binvalid_scope\b|\bclient ?scopes?\b/i.test(error.message)
   const isRefused = error.code === 'invalid_client_metadata' || isAboutScope
@@ -140,20 +157,35 @@ function adjusted(
   const isAboutMethod = /auth[\w ]*method/i.test(error.message)
   if (method !== undefined && (isAboutMethod || scope === undefined)) return { scope, method }
   if (isAboutMethod || scope === undefined) return undefined
-  return { scope: scope === needed ? undefined : needed, method: undefined }
+  return { scope: scope === needed ? undefined : needed }
+}
+
+const REFUSED: ReadonlySet<ErrorCode> = new Set(['invalid_client_metadata', 'registration_failed'])
+
+/** Without these a client is none, or there is another way to adjust them. */
+const NEEDED: ReadonlySet<string> = new Set([
+  'client_name', 'redirect_uris', 'grant_types', 'response_types', 'token_endpoint_auth_method', 'scope',
+  'software_statement',
+]) // prettier-ignore
+
+/** The member that a refusal names. */
+function namedIn(message: string, metadata: Readonly<Record<string, unknown>>): string | undefined {
+  const words = new Set(message.match(/\w+/g))
+  return Object.keys(metadata).find((name) => !NEEDED.has(name) && words.has(name))
 }
 
 /** Somebody else registered meanwhile: theirs is used, and ours, which nobody would use, is deleted. */
 async function yieldTo(
   context: OAuthContext,
-  { server, scope }: ClientRequest,
+  request: ClientRequest,
   own: Registration,
   winner: Registration | undefined,
 ): Promise<OAuthClient> {
   await deleteQuietly(context, own)
-  const client = winner !== undefined && coversScope(winner, scope) ? toClient(winner) : undefined
-  if (client !== undefined && winner?.serverUrl === server.url) return client
-  throw lostRace(server)
+  const isOfUse = winner !== undefined && fits(winner, request, context.clock())
+  const client = isOfUse ? toClient(winner) : undefined
+  if (client === undefined) throw lostRace(request.server)
+  return client
 }
 
 /**
@@ -187,33 +219,49 @@ async function keepFormer(
   registration: Registration | undefined,
 ): Promise<void> {
   if (registration?.clientId === undefined) return
-  const { registrations, connections } = context.records
+  const { registrations } = context.records
   const own = formerRegistrationKey(key, registration.clientId)
   await registrations.save(own, (await registrations.get(own))?.version, registration)
-  const used = new Set<string>()
-  for await (const { value } of connections.list()) used.add(value.clientId)
+  const used = await clientsInUse(context, registration.server)
   const unused = []
-  for await (const record of registrations.list()) {
-    const isFormer = record.key.startsWith(formerRegistrationKey(key, '')) && record.key !== own
-    if (isFormer && !used.has(record.value.clientId ?? '')) unused.push(record)
+  for await (const record of registrations.list(formerRegistrationKey(key, ''))) {
+    if (record.key !== own && !used.has(record.value.clientId)) unused.push(record)
   }
   unused.sort((a, b) => b.value.createdAt - a.value.createdAt)
-  for (const { key: oldest, version, value } of unused.slice(MAX_FORMER - 1)) {
-    await deleteQuietly(context, value)
-    await registrations.delete(oldest, version)
-  }
+  const oldest = unused.slice(MAX_FORMER - 1)
+  await Promise.all(
+    oldest.map(async ({ key: oldKey, version, value }) => {
+      await deleteQuietly(context, value)
+      await registrations.delete(oldKey, version)
+    }),
+  )
 }
 
-/** Of a client that nobody uses; it may stay at an issuer that does not let us delete it. */
-async function deleteQuietly(context: OAuthContext, registration: Registration): Promise<void> {
-  if (!isManaged(registration)) return
-  await deleteRegistration(context, registration).catch((error: unknown) => {
-    context.logger.warn('a registration that nobody uses could not be deleted at its issuer', {
-      server: registration.server,
-      clientId: registration.clientId,
-      error: error instanceof McpDcrError ? error.message : undefined,
-    })
-  })
+/** The client ids by which somebody is connected to a server. */
+async function clientsInUse(
+  { records: { connections } }: OAuthContext,
+  server: string,
+): Promise<ReadonlySet<string | undefined>> {
+  const used = new Set<string>()
+  for await (const { value } of connections.list(serverPrefix(server))) {
+    if (value.status === 'connected') used.add(value.clientId)
+  }
+  return used
+}
+
+/**
+ * Gives up a client that its issuer does not let us manage any more: the client may be gone, or its registration
+ * access token alone. Where somebody is connected by it, it is kept for refreshing.
+ */
+export async function dropManagement(context: OAuthContext, key: string): Promise<void> {
+  const { registrations } = context.records
+  const held = await registrations.get(key)
+  if (held === undefined) return
+  const { registrationAccessToken: _, registrationClientUri: __, ...bare } = held.value
+  const used = await clientsInUse(context, bare.server)
+  await (used.has(bare.clientId)
+    ? registrations.save(key, held.version, bare)
+    : registrations.delete(key, held.version))
 }
 
 function lostRace(server: Server): McpDcrError {

@@ -6,6 +6,7 @@ import type { OAuthContext } from './context.js'
 import { dynamicClient } from './dynamic-client.js'
 import type { ClientRequest } from './ensure-client.js'
 import { withProviderHints } from './provider-hints.js'
+import { redirectUriOf } from './redirect-uri.js'
 import { registrationInstructions } from './registration-instructions.js'
 
 /**
@@ -20,7 +21,7 @@ export async function registerWhereOffered(
   provider: ProviderProfile | undefined,
 ): Promise<OAuthClient> {
   const { server, baseUrl } = request
-  const redirectUri = `${baseUrl}/api/oauth/callback`
+  const redirectUri = redirectUriOf(baseUrl)
   assertOffered(request, redirectUri, provider)
   try {
     await assertInitialAccessToken(context, request, redirectUri, provider)

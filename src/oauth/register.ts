@@ -24,6 +24,7 @@ export interface RegisterRequest {
 /**
  * Registers a client (RFC 7591 §3).
  *
+ * @returns the client, and what the server answered of the members that it was sent
  * @throws McpDcrError `registration_endpoint_not_found`, `invalid_redirect_uri`, `invalid_client_metadata`,
  * `invalid_software_statement`, `unapproved_software_statement`, `registration_failed`, `registration_response_invalid`.
  */
@@ -31,7 +32,7 @@ export async function register(
   request: RegisterRequest,
   fetch: GuardedFetch,
   reach: Reach,
-): Promise<RegisteredClient> {
+): Promise<{ client: RegisteredClient; answered: Readonly<Record<string, unknown>> }> {
   const { server, authorizationServer, redirectUri, metadata, initialAccessToken } = request
   if (authorizationServer.registration_endpoint === undefined) {
     throw new McpDcrError(
@@ -49,14 +50,12 @@ export async function register(
       {
         ...(initialAccessToken !== undefined && { initialAccessToken }),
         execute: [openid.allowInsecureRequests],
-        [openid.customFetch]: answerDiscovery(authorizationServer, fetch, reach),
+        [openid.customFetch]: answerDiscovery(authorizationServer, Object.keys(metadata), fetch, reach),
       },
     )
-    return readRegisteredClient(
-      configuration.clientMetadata(),
-      String(metadata['token_endpoint_auth_method']),
-      authorizationServer,
-    )
+    const answered = configuration.clientMetadata()
+    const method = String(metadata['token_endpoint_auth_method'])
+    return { client: readRegisteredClient(answered, method, authorizationServer), answered }
   } catch (error) {
     throw nameServer(registrationError(error, request), server)
   }
@@ -72,10 +71,11 @@ function wellKnownUrl({ issuer }: AuthorizationServerMetadata): URL {
  */
 function answerDiscovery(
   metadata: AuthorizationServerMetadata,
+  sent: readonly string[],
   fetch: GuardedFetch,
   reach: Reach,
 ): openid.CustomFetch {
-  const send = openidFetch(fetch, reach, normalizeRegistrationResponse)
+  const send = openidFetch(fetch, reach, (response) => normalizeRegistrationResponse(response, sent))
   return (url, options) =>
     options.method === 'GET' ? Promise.resolve(Response.json(metadata)) : send(url, options)
 }

@@ -1,5 +1,6 @@
 import type { Server } from '../model.js'
 import type { ProviderProfile } from '../providers/provider-profile.js'
+import { baseUrlOfRedirectUri } from './redirect-uri.js'
 
 /**
  * What to configure where a client cannot be registered dynamically, with the callback URL to register: the
@@ -30,6 +31,6 @@ function generalInstructions(server: Server, redirectUri: string): string {
 
 /** A text of a provider's profile, with this gateway's own URLs. */
 export function fillIn(text: string, redirectUri: string): string {
-  const baseUrl = redirectUri.replace(/\/api\/oauth\/callback$/, '')
+  const baseUrl = baseUrlOfRedirectUri(redirectUri)
   return text.replaceAll('{redirectUri}', () => redirectUri).replaceAll('{baseUrl}', () => baseUrl)
 }

@@ -35,8 +35,13 @@ const MEMBERS = [
 /**
  * Makes a registration answer readable to openid-client, which demands exactly 201 and a numeric
  * `client_secret_expires_at` beside any secret: servers send 200, null, "", or nothing.
+ *
+ * @param sent the members of the request
  */
-export async function normalizeRegistrationResponse(response: Response): Promise<Response> {
+export async function normalizeRegistrationResponse(
+  response: Response,
+  sent: readonly string[],
+): Promise<Response> {
   const body = await readJsonObject(response)
   if (body === undefined) return response
   const error = errorResponse(body, response.status)
@@ -47,7 +52,7 @@ export async function normalizeRegistrationResponse(response: Response): Promise
   const scope = scopeString(client['scope'])
   return jsonResponse(
     { ...client, scope, client_secret_expires_at: expiresAt > 0 ? expiresAt : 0 },
-    MEMBERS,
+    [...MEMBERS, ...sent],
     201,
   )
 }
@@ -67,6 +72,7 @@ export function readRegisteredClient(
   const method =
     client['token_endpoint_auth_method'] ?? impliedMethod(clientSecret, requestedMethod, authorizationServer)
   assertMethod(method, clientSecret)
+  const { issuer, registration_endpoint } = authorizationServer
   const registrationAccessToken = string(client['registration_access_token'])
   const registrationClientUri = string(client['registration_client_uri'])
   const issuedAt = Number(client['client_id_issued_at'])
@@ -81,7 +87,7 @@ export function readRegisteredClient(
     }),
     // SPEC 41: of use only together, and only where the token stays with those it is for.
     ...(registrationAccessToken !== undefined &&
-      isManagementUri(registrationClientUri, authorizationServer) && {
+      isManagementUri(registrationClientUri, [issuer, registration_endpoint]) && {
         registrationAccessToken,
         registrationClientUri,
       }),
@@ -123,14 +129,14 @@ function assertMethod(
   }
 }
 
-function isManagementUri(
-  uri: string | undefined,
-  { issuer, registration_endpoint }: AuthorizationServerMetadata,
-): uri is string {
-  if (uri === undefined || !URL.canParse(uri)) return false
-  return [issuer, registration_endpoint].some(
-    (own) => own !== undefined && new URL(own).origin === new URL(uri).origin,
-  )
+/**
+ * Whether a registration can be managed at this URI: its token goes to an origin of the issuer alone (SPEC 41).
+ *
+ * @param own URLs of the issuer
+ */
+export function isManagementUri(uri: unknown, own: readonly (string | undefined)[]): uri is string {
+  if (typeof uri !== 'string' || !URL.canParse(uri)) return false
+  return own.some((url) => url !== undefined && new URL(url).origin === new URL(uri).origin)
 }
 
 function string(value: unknown): string | undefined {

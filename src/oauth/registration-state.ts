@@ -1,6 +1,9 @@
+import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
-import type { OAuthClient, Registration } from '../model.js'
+import type { OAuthClient, Registration, Server } from '../model.js'
 import { scopeList } from './choose-scope.js'
+
+type Metadata = Readonly<Record<string, unknown>>
 
 const DAY = 24 * 3600
 
@@ -52,16 +55,84 @@ export function coversScope(registration: Registration, scope: string | undefine
   return scopeList(scope).every((token) => registered.has(token))
 }
 
-/** Members that are settled otherwise: by what the server answered, by {@link coversScope}, or once and for all. */
-const NOT_COMPARED = ['token_endpoint_auth_method', 'scope', 'software_statement']
-
-/** Whether the gateway would register this client differently today. A record that does not say is taken as it is. */
-export function hasDrifted({ metadata }: Registration, wanted: Readonly<Record<string, unknown>>): boolean {
-  return metadata !== undefined && !isDeepStrictEqual(compared(metadata), compared(wanted))
+/** Whether the client would do for this request, though it should be renewed or brought up to date. */
+export function fits(
+  registration: Registration,
+  { server, scope }: { readonly server: Server; readonly scope: string | undefined },
+  now: number,
+): boolean {
+  return (
+    registration.serverUrl === server.url && !isExpired(registration, now) && coversScope(registration, scope)
+  )
 }
 
-function compared(metadata: Readonly<Record<string, unknown>>): unknown {
-  const entries = Object.entries(metadata).filter(([name]) => !NOT_COMPARED.includes(name))
+/** Client metadata as it is kept: of a software statement, which vouches for whoever holds it, a digest. */
+export function toKeep({ software_statement: statement, ...metadata }: Metadata): Metadata {
+  return statement === undefined ? metadata : { ...metadata, software_statement: digest(statement) }
+}
+
+function digest(statement: unknown): string {
+  return `sha256:${createHash('sha256').update(String(statement)).digest('base64url')}`
+}
+
+/** Whether the gateway would register this client differently today. A record that does not say is taken as it is. */
+export function hasDrifted({ metadata }: Registration, wanted: Metadata, server: Server): boolean {
+  return (
+    metadata !== undefined && !isDeepStrictEqual(compared(metadata, server), compared(toKeep(wanted), server))
+  )
+}
+
+/** The scope is compared by {@link coversScope}; a method that nobody configured is the server's to choose. */
+function compared(
+  { token_endpoint_auth_method: method, scope: _, ...metadata }: Metadata,
+  { oauth }: Server,
+): unknown {
   // As the store gives it back: what JSON cannot hold is no difference.
-  return JSON.parse(JSON.stringify(Object.fromEntries(entries)))
+  return JSON.parse(
+    JSON.stringify(oauth.tokenEndpointAuthMethod === undefined ? metadata : { ...metadata, method }),
+  )
+}
+
+/** What is to change of a registration, all but its scope, so that it is as wanted; null removes a member. */
+export function changesOf(
+  { metadata = {}, leftOut }: Registration,
+  wanted: Metadata,
+  { oauth }: Server,
+): Metadata {
+  const { token_endpoint_auth_method: method, scope: _, software_statement: statement, ...members } = wanted
+  const removed = Object.keys(metadata).filter((name) => !SETTLED.has(name) && !(name in wanted))
+  const isLeftOut = (name: string): boolean =>
+    name === leftOut && isDeepStrictEqual(metadata[name], members[name])
+  return {
+    ...Object.fromEntries(removed.map((name) => [name, null])),
+    ...Object.fromEntries(Object.entries(members).filter(([name]) => !isLeftOut(name))),
+    ...(oauth.tokenEndpointAuthMethod !== undefined && { token_endpoint_auth_method: method }),
+    ...(statement !== undefined &&
+      digest(statement) !== metadata['software_statement'] && { software_statement: statement }),
+  }
+}
+
+const SETTLED: ReadonlySet<string> = new Set(['token_endpoint_auth_method', 'scope', 'software_statement'])
+
+/** Of one member's value, as JSON, in characters: what a server says may not grow without bound. */
+const MAX_SUBSTITUTE = 2048
+
+/** What a server made of the members that it was sent, where it is something else; null where it says nothing of one. */
+export function substitutions(sent: Metadata, answered: Metadata): Metadata {
+  return Object.fromEntries(
+    Object.keys(sent)
+      .filter(
+        (name) => name !== 'software_statement' && comparable(sent[name]) !== comparable(answered[name]),
+      )
+      .map((name) => [
+        name,
+        comparable(answered[name]).length > MAX_SUBSTITUTE ? null : (answered[name] ?? null),
+      ]),
+  )
+}
+
+/** A value as text in which the order of a list, or of a space-separated one, makes no difference. */
+export function comparable(value: unknown): string {
+  const list = typeof value === 'string' && value.includes(' ') ? value.split(' ') : value
+  return JSON.stringify(Array.isArray(list) ? [...(list as unknown[])].map(String).sort() : (list ?? null))
 }

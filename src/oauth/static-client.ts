@@ -4,6 +4,7 @@ import type { ProviderProfile } from '../providers/provider-profile.js'
 import { registrationKey } from '../store/records.js'
 import type { OAuthContext } from './context.js'
 import type { ClientRequest } from './ensure-client.js'
+import { redirectUriOf } from './redirect-uri.js'
 import { supportedMethod } from './registration-request.js'
 
 /** The client that is configured by hand; undefined where none is. */
@@ -51,7 +52,7 @@ export async function bindStaticClient(
     server: server.name,
     serverUrl: server.url,
     issuer,
-    redirectUri: `${baseUrl}/api/oauth/callback`,
+    redirectUri: redirectUriOf(baseUrl),
     createdAt: clock(),
     clientId,
   }

@@ -6,7 +6,7 @@ export interface ConnectionView {
   readonly server: string
   readonly url: string
   readonly state: 'connected' | 'expired' | 'needs_authorization' | 'not_connected'
-  /** A sign-in that this user began has not come back. */
+  /** A sign-in that this user began in this browser has not come back, and registering again may help. */
   readonly unfinished: boolean
   /** Where to sign in. */
   readonly authorizationUrl: string

@@ -23,7 +23,6 @@ export const callback: Route = async (context, req) => {
   const flow = await context.cookies.find(req, more.length === 0 ? state : '', baseUrl)
   const user = await requireUser(context, req)
   if (user !== flow.user) throw userMismatch(flow)
-  context.unfinished.delete(challengeKey(user, { name: flow.server }))
   // A reload while the first is under way is the same callback, and shall end where that one ends.
   const query = parameters.toString()
   const underWay = context.callbacks.get(query)

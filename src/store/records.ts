@@ -17,10 +17,19 @@ export interface RecordCollection<T> {
   get(key: string): Promise<Versioned<T> | undefined>
   /** Writes only if the stored version is still `expected` (undefined: the record must be absent); false when it lost. */
   save(key: string, expected: string | undefined, value: T): Promise<boolean>
+  /**
+   * As {@link save}, for what cannot be had again, such as a rotated token: where the store fails, this rejects,
+   * and the value is held in memory, taken for the stored one, and saved when the record is next asked for.
+   */
+  saveOrKeep(key: string, expected: string, value: T): Promise<boolean>
   /** True for the one caller that removed it. */
   delete(key: string, expected?: string): Promise<boolean>
-  list(): AsyncIterable<Versioned<T> & { readonly key: string }>
+  /** @param prefix what the keys begin with. Defaults to all */
+  list(prefix?: string): AsyncIterable<Versioned<T> & { readonly key: string }>
 }
+
+/** A registration, and where it is kept. */
+export type FoundRegistration = Versioned<Registration> & { readonly key: string }
 
 export interface Records {
   readonly registrations: RecordCollection<Registration>
@@ -34,6 +43,7 @@ const SECRET_FIELDS: Readonly<Record<Collection, readonly string[]>> = {
 }
 
 const MAX_OPENED = 5_000
+const MAX_KEPT = 10_000
 
 export function createRecords(store: CredentialStore, sealer: Sealer): Records {
   return {
@@ -50,6 +60,8 @@ function createCollection<T extends object>(
   const secretFields = SECRET_FIELDS[collection]
   // Promises, so that concurrent readers of one version share the opening and the object.
   const opened = new BoundedMap<string, { version: string; value: Promise<T> }>(MAX_OPENED)
+  /** What could not be saved, with the version that it replaces. */
+  const kept = new BoundedMap<string, Versioned<T>>(MAX_KEPT)
 
   async function openRecord(key: string, { data, version }: StoredRecord): Promise<Versioned<T>> {
     let entry = opened.get(key)
@@ -82,27 +94,54 @@ function createCollection<T extends object>(
     return data
   }
 
-  return {
-    async get(key) {
-      const record = await store.get(collection, key)
-      if (record !== undefined) return openRecord(key, record)
-      opened.delete(key)
+  async function get(key: string): Promise<Versioned<T> | undefined> {
+    const record = await store.get(collection, key)
+    if (record === undefined) {
+      forget(key)
       return undefined
-    },
+    }
+    const unsaved = kept.get(key)
+    if (unsaved === undefined) return openRecord(key, record)
+    if (unsaved.version === record.version) {
+      const isSaved = await save(key, unsaved.version, unsaved.value).catch(() => undefined)
+      if (isSaved === undefined) return unsaved
+    }
+    // Saved now, or somebody else has changed the record meanwhile.
+    kept.delete(key)
+    return get(key)
+  }
 
-    async save(key, expected, value) {
-      return store.compareAndSet(collection, key, expected, await seal(key, value))
+  async function save(key: string, expected: string | undefined, value: T): Promise<boolean> {
+    return store.compareAndSet(collection, key, expected, await seal(key, value))
+  }
+
+  function forget(key: string): void {
+    opened.delete(key)
+    kept.delete(key)
+  }
+
+  return {
+    get,
+    save,
+
+    async saveOrKeep(key, version, value) {
+      kept.set(key, { version, value: deepFreeze(value) })
+      const isSaved = await save(key, version, value)
+      kept.delete(key)
+      return isSaved
     },
 
     async delete(key, expected) {
       const removed = await store.delete(collection, key, expected)
-      if (removed) opened.delete(key)
+      if (removed) forget(key)
       return removed
     },
 
-    async *list() {
+    async *list(prefix = '') {
       for await (const { key, ...record } of store.list(collection)) {
-        yield { key, ...(await openRecord(key, record)) }
+        if (!key.startsWith(prefix)) continue
+        const unsaved = kept.get(key)
+        yield { key, ...(unsaved?.version === record.version ? unsaved : await openRecord(key, record)) }
       }
     },
   }

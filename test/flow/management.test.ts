@@ -9,12 +9,18 @@ import { createPerson, type Page, type Person } from '../support/person.js'
 
 let world: World
 let gateway: DcrGateway
+let ahead = 0
 
 beforeEach(async () => {
   world = await startWorld()
+  ahead = 0
   gateway = await startDcrGateway({
     servers: { notes: world.mcpServer.url },
-    options: () => ({ admin: (req) => req.get('x-admin') === 'yes', clientName: 'A gateway' }),
+    options: () => ({
+      clock: () => Date.now() + ahead,
+      admin: (req) => req.get('x-admin') === 'yes',
+      clientName: 'A gateway',
+    }),
   })
 })
 
@@ -319,6 +325,7 @@ describe('a sign-in that never came back (SPEC 45; FIELD-NOTES 1)', () => {
     const person = createPerson()
     person.setCookie(gateway.url, `user=${user}; Path=/`)
     await person.open(`${gateway.url}/mcp/notes/page`)
+    ahead += 10 * 60_000
     world.authorizationServer.forgetClient((await only()).clientId ?? '')
     const page = await person.signIn(`${gateway.url}/mcp/notes/page`)
     expect(new URL(page.url).origin).toBe(world.authorizationServer.url)
@@ -345,7 +352,7 @@ describe('a sign-in that never came back (SPEC 45; FIELD-NOTES 1)', () => {
     expect(after.text).toContain('Disconnect')
   })
 
-  it('registers once for several who are stranded, and for each sign-in once', async () => {
+  it('registers once for several who are stranded, and not again for ten minutes', async () => {
     const [alice, bob] = [await strand('alice'), createPerson()]
     bob.setCookie(gateway.url, 'user=bob; Path=/')
     await bob.open(`${gateway.url}/mcp/notes/page`)
@@ -356,7 +363,20 @@ describe('a sign-in that never came back (SPEC 45; FIELD-NOTES 1)', () => {
       authorizationUrl: `${gateway.url}/api/oauth/authorize/notes`,
     })
     expect((await registerAgain(alice)).status).toBe(400)
+    await alice.open(`${gateway.url}/mcp/notes/page`)
+    expect((await registerAgain(alice)).status).toBe(400)
     expect(world.authorizationServer.count('POST', '/reg') - before).toBe(1)
+  })
+
+  it('is known by the browser alone: another one of the same user, or ten minutes later, offers nothing', async () => {
+    const alice = await strand('alice')
+    const other = createPerson()
+    other.setCookie(gateway.url, 'user=alice; Path=/')
+    expect((await registerAgain(other)).status).toBe(400)
+    ahead += 10 * 60_000
+    expect((await registerAgain(alice)).status).toBe(400)
+    const page = await alice.open(`${gateway.url}/api/oauth/connections`)
+    expect(page.text).not.toContain('has not come back')
   })
 
   it('is for whom it happened to, on the gateway’s own page', async () => {
