@@ -7,6 +7,7 @@ import type { Config } from './options.js'
 import { createRegistrations } from './registrations.js'
 import { createProviderLookup } from './providers/provider-lookup.js'
 import { createGuardedFetch, reachOf } from './security/guarded-fetch.js'
+import type { CredentialStore } from './store/contract.js'
 import { createLeases } from './store/lease.js'
 import { memoryStore } from './store/memory.js'
 import { openCredentials } from './store/open-credentials.js'
@@ -25,8 +26,7 @@ export function createContext(config: Config): { context: GatewayContext; close:
     clientName: config.clientName,
     clientMetadataUrl: config.clientMetadataUrl,
     records: createRecords(store, sealer),
-    // A store that is safe in one process only needs no lease that others could see.
-    leases: createLeases(store.shared ? store : memoryStore({ clock }), { clock }),
+    leases: createLeases(storeOfLeases(store, clock), { clock }),
     discover: createDiscover(fetch, { timeout, clock, local: config.local, providerOf }),
     providerOf,
     fetch,
@@ -55,6 +55,16 @@ export function createContext(config: Config): { context: GatewayContext; close:
     refreshPauses: new BoundedMap(REMEMBERED),
   }
   return { context, close: async () => store.close?.() }
+}
+
+const inProcess = new WeakMap<CredentialStore, CredentialStore>()
+
+/** A store that is safe in one process only needs no lease that others could see: all that share the store share one in memory. */
+function storeOfLeases(store: CredentialStore, clock: () => number): CredentialStore {
+  if (store.shared) return store
+  const known = inProcess.get(store) ?? memoryStore({ clock })
+  inProcess.set(store, known)
+  return known
 }
 
 /** A crash between the marker and the answer may have left a client at the issuer that nobody uses. */

@@ -31,6 +31,8 @@ export interface ServerOAuth {
   readonly clientPrivateKey?: PrivateJwk
   /** Space-separated, as in RFC 6749 §3.3. */
   readonly scopes?: string
+  /** Undefined: true. */
+  readonly offlineAccess?: boolean
   readonly tokenEndpointAuthMethod?: TokenEndpointAuthMethod | 'private_key_jwt'
   readonly initialAccessToken?: string | (() => string | Promise<string>)
   readonly softwareStatement?: string
@@ -133,6 +135,8 @@ export interface Registration {
   readonly clientSecretObtainedAt?: number
   /** The redirect URI for which it was registered before. */
   readonly movedFrom?: string
+  /** When it was last tried to renew the secret, which is due still, in epoch milliseconds. */
+  readonly renewalTriedAt?: number | undefined
   /** When an attempt to replace this registration was cut off, in epoch milliseconds: its issuer may hold a client that nobody uses. */
   readonly cutOffAt?: number
   /** Sealed at rest (RFC 7592 §3). */

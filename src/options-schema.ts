@@ -57,6 +57,7 @@ const oauthConfigSchema = object({
   scopes: z
     .union([z.string(), z.array(text)], { error: 'has to be a string or a list of strings' })
     .optional(),
+  offlineAccess: flag.optional(),
   clientId: text.optional(),
   clientSecret: text.optional(),
   clientPrivateKey: privateJwk.optional(),

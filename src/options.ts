@@ -11,6 +11,8 @@ export interface OAuthConfig {
   tokenUrl?: string
   /** Scopes to ask for where neither the challenge nor the resource metadata names any, as one space-separated string or a list. Defaults to none. */
   scopes?: string | string[]
+  /** Whether to ask for `offline_access` where the authorization server lists it: with it a sign-in lasts; some servers give it to certain people alone, and refuse the rest. Defaults to true. */
+  offlineAccess?: boolean
   /** A client registered by hand. It always wins over registration. Defaults to none: the client is registered dynamically. */
   clientId?: string
   /** The secret of `clientId`. Defaults to none: a public client. */

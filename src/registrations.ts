@@ -71,7 +71,11 @@ export interface Registrations {
    * member. What the configuration sets is put back when that changes next.
    */
   update(id: string, clientMetadata: Record<string, unknown>): Promise<RegistrationInfo>
-  /** Renews the secret and the registration access token; where the issuer does not do that, registers again. */
+  /**
+   * Renews the secret and the registration access token; where the issuer does not do that, registers again,
+   * for which the server has to be declared. Where `servers` is a function of the request, that is the route's
+   * to do, `POST /api/oauth/registrations/:id/renew`.
+   */
   renew(id: string): Promise<RegistrationInfo>
   /** Deletes the client at its issuer, then here. What was connected by it needs a new sign-in once its tokens expire. */
   delete(id: string): Promise<void>
@@ -132,8 +136,8 @@ export function createRegistrations(
     delete: (id) =>
       withRegistration(id, async (key, held) => {
         // A configured client is nobody's to delete; only what is remembered of it.
-        if (held.value.status !== 'configured') await deleteRegistration(context, held.value)
-        await registrations.delete(key, held.version)
+        if (held.value.status !== 'configured') await deleteRegistration(context, key, held)
+        await registrations.delete(key)
       }),
   }
 }

@@ -3,7 +3,8 @@ import type { Challenge, Discovered, Server } from '../model.js'
 /**
  * The scope to ask for (SPEC 25), computed once and used in registration and authorization alike: the
  * challenge's, else all that the resource supports, else the configured one, else none. At a step-up what was
- * asked for before stays in (SPEC 39), and `offline_access` is added where the authorization server lists it.
+ * asked for before stays in (SPEC 39), and `offline_access` is added where the authorization server lists it and the
+ * configuration does not leave it out.
  */
 export function chooseScope(
   server: Server,
@@ -15,8 +16,8 @@ export function chooseScope(
   const scopes = new Set([...scopeList(requestedBefore), ...scopeList(base)])
   // Without any scope the authorization server's own default applies (RFC 6749 §3.3): `offline_access` alone would narrow it.
   if (scopes.size === 0) return undefined
-  if (discovered.authorizationServer.scopes_supported?.includes('offline_access') === true)
-    scopes.add('offline_access')
+  const isOffered = discovered.authorizationServer.scopes_supported?.includes('offline_access') === true
+  if (isOffered && server.oauth.offlineAccess !== false) scopes.add('offline_access')
   return [...scopes].join(' ')
 }
 

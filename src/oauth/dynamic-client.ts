@@ -40,11 +40,34 @@ export async function dynamicClient(context: OAuthContext, request: ClientReques
       return (
         current(context, request, held?.value) ??
         (await bringUpToDate(context, request, key, held)) ??
-        registerAnew(context, request, key, await registrations.get(key))
+        registerOrMakeDo(context, request, key)
       )
     },
     JSON.stringify([redirectUri, server.url, scope]),
   )
+}
+
+/** Where registering again is refused, an initial access token that has run out say, the client that is held is used as long as it will do. */
+async function registerOrMakeDo(
+  context: OAuthContext,
+  request: ClientRequest,
+  key: string,
+): Promise<OAuthClient> {
+  const held = await context.records.registrations.get(key)
+  try {
+    return await registerAnew(context, request, key, held)
+  } catch (error) {
+    const isOfUse = held !== undefined && fits(held.value, request, context.clock())
+    const client = isOfUse ? toClient(held.value) : undefined
+    if (client === undefined || !(error instanceof McpDcrError)) throw error
+    context.logger.warn(
+      `${error.code}: ${error.message} The client that is held is used as long as it lasts.`,
+      {
+        server: request.server.name,
+      },
+    )
+    return client
+  }
 }
 
 /** The client, if it is as it would be registered today, may ask for this scope, and has a secret to last. */

@@ -2,13 +2,11 @@ import * as openid from 'openid-client'
 import { McpDcrError, quoteUntrusted } from '../errors.js'
 import type { Connection, PendingFlow, Server } from '../model.js'
 import { connectionKey } from '../store/records.js'
-import { clientConfiguration, openidFetch } from './client-configuration.js'
 import type { OAuthContext } from './context.js'
-import { recallClient } from './ensure-client.js'
 import { nameServer } from './name-server.js'
 import { hintFor } from './provider-hints.js'
-import { forgetClient } from './recall-registration.js'
-import { normalizeTokenResponse, readTokens, UNUSABLE_TOKENS, type Tokens } from './token-response.js'
+import { requestTokens } from './request-tokens.js'
+import { UNUSABLE_TOKENS, type Tokens } from './token-response.js'
 import { unwrapError } from './unwrap-error.js'
 
 /**
@@ -101,25 +99,24 @@ async function exchangeCode(
   flow: PendingFlow,
   parameters: URLSearchParams,
 ): Promise<Tokens> {
-  const client = await recallClient(context, server, flow)
-  const fetch = openidFetch(context.fetch, context.reachOf(server), normalizeTokenResponse)
   // openid-client takes redirect_uri from this URL: it is the configured one, never the request's.
   const callback = new URL(flow.redirectUri)
   callback.search = parameters.toString()
+  const sent = [flow.codeVerifier, parameters.get('code')]
   try {
-    const answer = await openid.authorizationCodeGrant(
-      await clientConfiguration(flow.authorizationServer, client, fetch),
-      callback,
-      { pkceCodeVerifier: flow.codeVerifier, expectedState: flow.state },
-      flow.resource === undefined ? {} : { resource: flow.resource },
-    )
-    return readTokens(answer, context.clock())
+    return await requestTokens(context, server, flow, (configuration, { clientSecret }) => {
+      sent.push(clientSecret ?? null)
+      return openid.authorizationCodeGrant(
+        configuration,
+        callback,
+        { pkceCodeVerifier: flow.codeVerifier, expectedState: flow.state },
+        flow.resource === undefined ? {} : { resource: flow.resource },
+      )
+    })
   } catch (thrown) {
     if (thrown instanceof McpDcrError) throw nameServer(thrown, server)
-    const sent = [client.clientSecret, flow.codeVerifier, parameters.get('code')]
     const failure = unwrapError(thrown, sent)
     if (failure.error === 'invalid_client' && !failure.transient) {
-      await forgetClient(context, server, flow, client)
       throw new McpDcrError(
         'client_invalid',
         'The provider does not accept this gateway’s client any more.',

@@ -51,7 +51,7 @@ export async function replaceRegistration(
   changes: Metadata,
   { remember = true }: { remember?: boolean } = {},
 ): Promise<ManagedRegistration> {
-  const { held, remote } = await readIfAllowed(context, key, before)
+  const { held, remote, wasRead } = await readIfAllowed(context, key, before)
   const { clientId, clientSecret, tokenEndpointAuthMethod, leftOut, ...registration } = held.value
   const base: Record<string, unknown> = {
     ...registration.metadata,
@@ -62,27 +62,45 @@ export async function replaceRegistration(
   }
   if (leftOut !== undefined) base[leftOut] = undefined
   const body = withoutEmpty({ ...base, ...changes, client_id: clientId, client_secret: clientSecret })
-  const response = await request(context, held.value, 'PUT', body)
+  const response = await request(context, held.value, 'PUT', body).catch((error: unknown) => {
+    // It was read a moment ago: it is there, but not to be changed.
+    if (isGone(error) && wasRead) throw managementFailed(held.value, 'PUT', 'it is refused', 'refused')
+    throw error
+  })
   return absorb(context, key, held, response, changes, remember)
 }
 
 /**
- * Deletes the client at its issuer (RFC 7592 §2.3). One that is not there any more counts as deleted.
+ * Deletes the client at its issuer (RFC 7592 §2.3). One that is not there any more counts as deleted; a 404 may
+ * mean that clients are not deleted there, so the issuer is asked once more.
  *
  * @throws McpDcrError `management_not_supported`, `management_failed`
  */
-export async function deleteRegistration(context: OAuthContext, registration: Registration): Promise<void> {
+export async function deleteRegistration(
+  context: OAuthContext,
+  key: string,
+  held: Versioned<Registration>,
+): Promise<void> {
   try {
-    await request(context, registration, 'DELETE')
+    await request(context, held.value, 'DELETE')
+    return
   } catch (error) {
-    if (!(error instanceof McpDcrError && error.code === 'registration_gone')) throw error
+    if (!isGone(error)) throw error
   }
+  try {
+    await readRegistration(context, key, held)
+  } catch (error) {
+    if (isGone(error)) return
+    throw error
+  }
+  throw managementFailed(held.value, 'DELETE', 'the client is there still', 'refused')
 }
 
 /** Deletes a client at its issuer, where that lets us; what cannot be deleted is logged, and not used any more here. */
 export async function deleteQuietly(context: OAuthContext, registration: Registration): Promise<void> {
   if (!isManaged(registration)) return
-  await deleteRegistration(context, registration).catch((error: unknown) => {
+  await request(context, registration, 'DELETE').catch((error: unknown) => {
+    if (isGone(error)) return
     context.logger.warn('a client could not be deleted at its issuer; it is not used any more', {
       server: registration.server,
       clientId: registration.clientId,
@@ -91,16 +109,20 @@ export async function deleteQuietly(context: OAuthContext, registration: Registr
   })
 }
 
+function isGone(error: unknown): boolean {
+  return error instanceof McpDcrError && error.code === 'registration_gone'
+}
+
 /** A server that takes PUT but no GET is known by what was sent to it. */
 async function readIfAllowed(
   context: OAuthContext,
   key: string,
   held: Versioned<Registration>,
-): Promise<ManagedRegistration> {
+): Promise<ManagedRegistration & { wasRead: boolean }> {
   try {
-    return await readRegistration(context, key, held)
+    return { ...(await readRegistration(context, key, held)), wasRead: true }
   } catch (error) {
-    if (failures.get(error as object) === 'refused') return { held, remote: {} }
+    if (failures.get(error as object) === 'refused') return { held, remote: {}, wasRead: false }
     throw error
   }
 }
@@ -285,7 +307,7 @@ function answered(
   return {
     ...(secret !== undefined && { clientSecret: secret }),
     ...(expiresAt !== undefined && { clientSecretExpiresAt: expiresAt }),
-    ...(isNewSecret && { clientSecretObtainedAt: now }),
+    ...(isNewSecret && { clientSecretObtainedAt: now, renewalTriedAt: undefined }),
     ...(scope !== undefined && { registeredScope: scope }),
     ...(isBearerToken(token) && { registrationAccessToken: token }),
     ...(isManagementUri(uri, [issuer, registrationClientUri]) && { registrationClientUri: uri }),

@@ -1,12 +1,17 @@
 import { McpDcrError } from '../errors.js'
-import type { OAuthClient, Server } from '../model.js'
-import type { FoundRegistration } from '../store/records.js'
-import { formerRegistrationKey, registrationKey, serverPrefix } from '../store/records.js'
+import type { OAuthClient, Registration, Server } from '../model.js'
+import {
+  formerRegistrationKey,
+  registrationKey,
+  serverPrefix,
+  type FoundRegistration,
+  type Versioned,
+} from '../store/records.js'
 import type { OAuthContext } from './context.js'
 import type { ClientReference } from './ensure-client.js'
 import { deleteQuietly, replaceRegistration } from './manage-registration.js'
 import { withRegistrationLease } from './registration-lease.js'
-import { isDue, isManaged, toClient } from './registration-state.js'
+import { isDue, isManaged, mayBeRenewed, toClient } from './registration-state.js'
 
 /** The client that a connection or a pending flow began with, also where it has moved, or another has taken its place. */
 export async function recallDynamicClient(
@@ -47,28 +52,35 @@ async function recordsOf(
 }
 
 /** A secret that is about to expire is renewed before it is used; where that fails, it is used as long as it lasts. */
-async function renewIfDue(
+async function renewIfDue(context: OAuthContext, { key, value }: FoundRegistration): Promise<Registration> {
+  const { records, clock } = context
+  const isToBeRenewed = (registration: Registration): boolean =>
+    isDue(registration, clock()) && isManaged(registration) && mayBeRenewed(registration, clock())
+  if (!isToBeRenewed(value)) return value
+  const renew = async (): Promise<Registration> => {
+    const held = await records.registrations.get(key)
+    if (held === undefined || !isToBeRenewed(held.value)) return held?.value ?? value
+    const after = await replaceOrKeep(context, key, held)
+    if (!isDue(after.value, clock())) return after.value
+    const tried = { ...after.value, renewalTriedAt: clock() }
+    await records.registrations.save(key, after.version, tried)
+    return tried
+  }
+  return withRegistrationLease(context, value, renew, `renew ${key}`)
+}
+
+async function replaceOrKeep(
   context: OAuthContext,
-  found: FoundRegistration,
-): Promise<FoundRegistration['value']> {
-  const { records, clock, logger } = context
-  if (!isDue(found.value, clock()) || !isManaged(found.value)) return found.value
-  return withRegistrationLease(
-    context,
-    found.value,
-    async () => {
-      const held = (await records.registrations.get(found.key)) ?? found
-      if (!isDue(held.value, clock())) return held.value
-      try {
-        return (await replaceRegistration(context, found.key, held, {})).held.value
-      } catch (error) {
-        if (!(error instanceof McpDcrError)) throw error
-        logger.warn(`${error.code}: ${error.message}`, { server: held.value.server })
-        return held.value
-      }
-    },
-    `renew ${found.key}`,
-  )
+  key: string,
+  held: Versioned<Registration>,
+): Promise<Versioned<Registration>> {
+  try {
+    return (await replaceRegistration(context, key, held, {})).held
+  } catch (error) {
+    if (!(error instanceof McpDcrError)) throw error
+    context.logger.warn(`${error.code}: ${error.message}`, { server: held.value.server })
+    return (await context.records.registrations.get(key)) ?? held
+  }
 }
 
 /**

@@ -1,12 +1,10 @@
 import * as openid from 'openid-client'
 import { McpDcrError } from '../errors.js'
-import type { Connection, OAuthClient, Server } from '../model.js'
+import type { Connection, Server } from '../model.js'
 import { connectionKey, type Versioned } from '../store/records.js'
-import { clientConfiguration, openidFetch } from './client-configuration.js'
 import type { OAuthContext } from './context.js'
-import { recallClient } from './ensure-client.js'
-import { forgetClient } from './recall-registration.js'
-import { normalizeTokenResponse, readTokens } from './token-response.js'
+import { requestTokens } from './request-tokens.js'
+import type { Tokens } from './token-response.js'
 import { unwrapError } from './unwrap-error.js'
 
 /**
@@ -44,30 +42,28 @@ async function refreshUnderLease(
   refreshToken: string,
 ): Promise<Connection | undefined> {
   const connection = held.value
-  const fetch = openidFetch(context.fetch, context.reachOf(server), normalizeTokenResponse)
-  let client: OAuthClient | undefined
-  let refreshed: Connection
+  let tokens: Tokens
   try {
-    client = await recallClient(context, server, connection)
-    const answer = await openid.refreshTokenGrant(
-      await clientConfiguration(connection.authorizationServer, client, fetch),
-      refreshToken,
+    tokens = await requestTokens(context, server, connection, (configuration) =>
       // No scope: a refresh keeps what was granted and cannot widen it (SPEC 37).
-      connection.resource === undefined ? {} : { resource: connection.resource },
+      openid.refreshTokenGrant(
+        configuration,
+        refreshToken,
+        connection.resource === undefined ? {} : { resource: connection.resource },
+      ),
     )
-    const tokens = readTokens(answer, context.clock())
-    const { expiresAt: _, ...rest } = connection
-    refreshed = {
-      ...rest,
-      accessToken: tokens.accessToken,
-      refreshToken: tokens.refreshToken ?? refreshToken,
-      ...(tokens.expiresAt !== undefined && { expiresAt: tokens.expiresAt }),
-      ...(tokens.scope !== undefined && { scope: tokens.scope }),
-      obtainedBy: 'refresh',
-      obtainedAt: context.clock(),
-    }
   } catch (thrown) {
-    return onFailure(context, server, key, held, thrown, client)
+    return onFailure(context, server, key, held, thrown)
+  }
+  const { expiresAt: _, ...rest } = connection
+  const refreshed: Connection = {
+    ...rest,
+    accessToken: tokens.accessToken,
+    refreshToken: tokens.refreshToken ?? refreshToken,
+    ...(tokens.expiresAt !== undefined && { expiresAt: tokens.expiresAt }),
+    ...(tokens.scope !== undefined && { scope: tokens.scope }),
+    obtainedBy: 'refresh',
+    obtainedAt: context.clock(),
   }
   // A failed save fails the call (SPEC 38). Using the old token again would have the whole grant revoked.
   const { connections } = context.records
@@ -92,7 +88,6 @@ async function onFailure(
   key: string,
   held: Versioned<Connection>,
   thrown: unknown,
-  client: OAuthClient | undefined,
 ): Promise<Connection | undefined> {
   const isStatic = held.value.clientSource === 'static'
   if (thrown instanceof McpDcrError && thrown.code === 'client_invalid') {
@@ -102,12 +97,7 @@ async function onFailure(
   }
   const { error, status, transient, cause } = unwrapError(thrown)
   if (isStatic && error === 'invalid_client' && !transient) throw staticClientRefused(server, cause)
-  const isRefused = error !== undefined && !transient && FINAL.has(error)
-  // A client whose secret was renewed while this was under way is not the one that was refused.
-  if (
-    isRefused &&
-    (error !== 'invalid_client' || (await forgetClient(context, server, held.value, client)))
-  ) {
+  if (error !== undefined && !transient && FINAL.has(error)) {
     context.logger.warn('refresh refused', { server: server.name, error })
     return needsAuthorization(
       context,

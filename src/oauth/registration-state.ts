@@ -49,6 +49,22 @@ export function isDue(registration: Registration, now: number): boolean {
   return now / 1000 >= clientSecretExpiresAt - Math.min(DAY, lifetime / 10)
 }
 
+/**
+ * Whether it is worth while to try a renewal that is due: after one that was in vain, when half of the time
+ * that was left then has passed.
+ *
+ * @param now epoch milliseconds
+ */
+export function mayBeRenewed(
+  { clientSecretExpiresAt = 0, renewalTriedAt }: Registration,
+  now: number,
+): boolean {
+  return (
+    renewalTriedAt === undefined ||
+    now - renewalTriedAt >= (clientSecretExpiresAt * 1000 - renewalTriedAt) / 2
+  )
+}
+
 /** Whether a client that was registered for some scopes may ask for these. */
 export function coversScope(registration: Registration, scope: string | undefined): boolean {
   const registered = new Set(scopeList(registration.scope))

@@ -3,6 +3,7 @@ import { McpDcrError } from '../errors.js'
 import { jsonAnswer } from '../gateway/answer.js'
 import { baseUrlOf } from '../gateway/base-url.js'
 import type { GatewayContext } from '../gateway/context.js'
+import { createRegistrations, type Registrations } from '../registrations.js'
 import type { Route } from './index.js'
 import { assertSameOrigin } from './same-origin.js'
 
@@ -28,7 +29,8 @@ export const updateRegistration: Route = async (context, req) => {
 /** `POST /registrations/:id/renew` */
 export const renewRegistration: Route = async (context, req) => {
   await requireAdmin(context, req)
-  return jsonAnswer({ registration: await context.registrations.renew(idOf(req)) })
+  const registrations = await registrationsFor(context, req)
+  return jsonAnswer({ registration: await registrations.renew(idOf(req)) })
 }
 
 /** `DELETE /registrations/:id` */
@@ -36,6 +38,16 @@ export const deleteRegistration: Route = async (context, req) => {
   await requireAdmin(context, req)
   await context.registrations.delete(idOf(req))
   return { status: 204, headers: { 'cache-control': 'no-store' } }
+}
+
+/** Those of the gateway, with the servers of this request, where they depend on it: by them it can register again. */
+async function registrationsFor(
+  { config, oauth, registrations }: GatewayContext,
+  req: Request,
+): Promise<Registrations> {
+  if (config.servers !== undefined) return registrations
+  const servers = await config.serversOf(req)
+  return createRegistrations(oauth, (name) => servers.find((server) => server.name === name))
 }
 
 /** Without an `admin` option these routes are not there; with it, they are for whom it lets through. */

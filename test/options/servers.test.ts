@@ -66,6 +66,7 @@ describe('a server', () => {
       authorizationUrl: undefined,
       tokenUrl: undefined,
       scopes: undefined,
+      offlineAccess: undefined,
       clientId: undefined,
       clientSecret: undefined,
       clientPrivateKey: undefined,

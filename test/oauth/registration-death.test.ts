@@ -1,0 +1,164 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import { McpDcrError } from '../../src/errors.js'
+import type { Connection, OAuthClient } from '../../src/model.js'
+import { dynamicClient } from '../../src/oauth/dynamic-client.js'
+import { refresh } from '../../src/oauth/refresh.js'
+import { createRegistrations } from '../../src/registrations.js'
+import { memoryStore } from '../../src/store/memory.js'
+import { startIssuer, type Issuer } from './issuer.js'
+import {
+  ANN,
+  BASE_URL,
+  CALLBACK,
+  createOAuthContext,
+  declare,
+  discoveredAt,
+  ensureClientAt,
+  expectFailure,
+  json,
+  metadataOf,
+  registrationsOf,
+  status,
+  type TestContext,
+} from './support.js'
+
+let issuer: Issuer
+let context: TestContext
+
+beforeEach(async () => {
+  issuer = await startIssuer()
+  issuer.amend = () => ({
+    token_endpoint_auth_method: 'client_secret_post',
+    client_secret: 'hush-s1',
+    client_secret_expires_at: 0,
+  })
+  issuer.replies['/token'] = json({ access_token: 'at2', token_type: 'Bearer' })
+  context = createOAuthContext()
+})
+
+const server = () => declare(`${issuer.url}/mcp`)
+
+const ensure = (scope = 'read'): Promise<OAuthClient> =>
+  dynamicClient(context, { server: server(), discovered: discoveredAt(issuer.url), scope, baseUrl: BASE_URL })
+
+/** Ann is connected by the client `c1`. */
+async function connect(): Promise<Connection> {
+  const connection: Connection = {
+    user: 'ann',
+    server: 'notes',
+    serverUrl: `${issuer.url}/mcp`,
+    status: 'connected',
+    clientSource: 'dynamic',
+    clientId: 'c1',
+    redirectUri: CALLBACK,
+    authorizationServer: metadataOf(issuer.url) as unknown as Connection['authorizationServer'],
+    accessToken: 'hush-at1',
+    refreshToken: 'hush-rt1',
+    obtainedBy: 'authorization',
+    obtainedAt: 1,
+    connectedAt: 1,
+  }
+  await ensure()
+  expect(await context.records.connections.save(ANN, undefined, connection)).toBe(true)
+  return connection
+}
+
+const ids = async (): Promise<unknown[]> =>
+  (await registrationsOf(context)).map(({ clientId }) => clientId).sort()
+
+describe('a client that the token endpoint refuses (SPEC 44)', () => {
+  it('is forgotten, and deleted at its issuer in case that it is alive', async () => {
+    const connection = await connect()
+    issuer.replies['/token'] = json({ error: 'invalid_client' }, 401)
+    expect(await refresh(context, server(), connection)).toMatchObject({
+      status: 'needs_authorization',
+      reason: 'client_invalid',
+    })
+    expect([await ids(), issuer.clients.size]).toEqual([[], 0])
+  })
+
+  it('is forgotten where it cannot be deleted, too', async () => {
+    const connection = await connect()
+    issuer.replies['/token'] = json({ error: 'invalid_client' }, 401)
+    issuer.fault.DELETE = status(405)
+    await refresh(context, server(), connection)
+    expect(await ids()).toEqual([])
+    expect(JSON.stringify(context.log)).toContain('could not be deleted')
+    expect(JSON.stringify(context.log)).not.toContain('hush')
+  })
+
+  it('is kept where its secret was renewed while the request was under way, which is made again', async () => {
+    const connection = await connect()
+    const [{ id = '' } = {}] = await createRegistrations(context, server).list()
+    issuer.replies['/token'] = (res, request) => {
+      issuer.amend = () => ({ client_secret: 'hush-s2' })
+      issuer.replies['/token'] = json({ access_token: 'at2', token_type: 'Bearer' })
+      void createRegistrations(context, server)
+        .renew(id)
+        .then(() => json({ error: 'invalid_client' }, 401)(res, request))
+    }
+    expect(await refresh(context, server(), connection)).toMatchObject({ accessToken: 'at2' })
+    expect(issuer.requests.at(-1)?.form.get('client_secret')).toBe('hush-s2')
+    expect(await ids()).toEqual(['c1'])
+  })
+
+  it('survives a 5xx that says invalid_client', async () => {
+    const connection = await connect()
+    issuer.replies['/token'] = json({ error: 'invalid_client' }, 503)
+    await expect(refresh(context, server(), connection)).rejects.toMatchObject({ code: 'refresh_failed' })
+    expect([await ids(), issuer.clients.size]).toEqual([['c1'], 1])
+  })
+})
+
+describe('a client that the management endpoint does not know (RFC 7592 §2.1, SPEC 43)', () => {
+  it('is kept for those who are connected by it, and managed no more; another one is registered, once', async () => {
+    const connection = await connect()
+    issuer.fault.GET = status(401)
+    expect((await ensure('write')).clientId).toBe('c2')
+    expect((await ensure('write')).clientId).toBe('c2')
+    expect(issuer.sent('POST')).toHaveLength(2)
+    expect(await ids()).toEqual(['c1', 'c2'])
+    const managed = (await createRegistrations(context, server).list()).map((it) => [it.clientId, it.managed])
+    expect(Object.fromEntries(managed)).toEqual({ c1: false, c2: true })
+    expect(await refresh(context, server(), connection)).toMatchObject({ accessToken: 'at2' })
+    expect(issuer.requests.at(-1)?.form.get('client_id')).toBe('c1')
+  })
+})
+
+describe('a client that was registered but cannot be saved', () => {
+  it('is deleted at its issuer', async () => {
+    const store = memoryStore()
+    let isFull = false
+    context = createOAuthContext({
+      store: {
+        ...store,
+        compareAndSet: async (...args) => {
+          if (isFull) throw new McpDcrError('store_write_failed', 'The disk is full.')
+          return store.compareAndSet(...args)
+        },
+      },
+    })
+    issuer.amend = () => {
+      isFull = true
+      return {}
+    }
+    await expect(ensure()).rejects.toMatchObject({ code: 'store_write_failed' })
+    expect(issuer.asked()).toEqual(['POST /register', 'DELETE /clients/c1'])
+    expect(issuer.clients.size).toBe(0)
+    isFull = false
+    issuer.amend = () => ({})
+    expect((await ensure()).clientId).toBe('c2')
+  })
+})
+
+describe('a client that is configured', () => {
+  it('is not renewed: that is for the provider’s dashboard', async () => {
+    await ensureClientAt(context, issuer.url, { oauthConfig: { clientId: 'own' } })
+    const registrations = createRegistrations(context, server)
+    const [{ id = '', status: state } = {}] = await registrations.list()
+    expect(state).toBe('configured')
+    const error = await expectFailure(registrations.renew(id), 'management_not_supported', /configured/)
+    expect(error.fix).toContain('dashboard')
+    expect(issuer.asked()).toEqual([])
+  })
+})
