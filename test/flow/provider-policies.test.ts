@@ -198,7 +198,7 @@ describe('a registration policy that substitutes', () => {
     expect(asked()).toHaveLength(1)
   })
 
-  it('other values: they are left alone, and shown as what the issuer says', async () => {
+  it('other values: they are left alone, shown as what the issuer says, and no drift until they change', async () => {
     const forced = { client_name: 'Named by the policy', contacts: ['ops@as.example'] }
     await startUnder((_ctx, metadata) => void Object.assign(metadata, forced))
     const alice = await signIn('alice')
@@ -207,7 +207,11 @@ describe('a registration policy that substitutes', () => {
     expect(world.authorizationServer.requests.filter(({ path }) => path.startsWith('/reg'))).toHaveLength(1)
     const { remote, drift } = await gateway.dcr.registrations.read((await only()).id)
     expect(remote).toMatchObject(forced)
-    expect(drift).toEqual([{ member: 'client_name', held: 'A gateway', remote: 'Named by the policy' }])
+    expect(drift).toEqual([])
+    world.authorizationServer.changeClient((await only()).clientId ?? '', { client_name: 'Named by hand' })
+    expect((await gateway.dcr.registrations.read((await only()).id)).drift).toEqual([
+      { member: 'client_name', held: 'Named by the policy', remote: 'Named by hand' },
+    ])
   })
 })
 
