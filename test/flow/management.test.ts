@@ -153,27 +153,6 @@ describe('dcr.registrations (RFC 7592)', () => {
     expect(await gateway.dcr.registrations.list()).toEqual([])
   })
 
-  it.each([
-    ['405', 405],
-    ['500', 500],
-  ])('keeps one that the issuer does not delete: %s', async (_name, status) => {
-    await connect('alice')
-    const { id } = await only()
-    world.authorizationServer.intercept = (req, res) => {
-      if (req.method !== 'DELETE') return false
-      res.writeHead(status).end()
-      return true
-    }
-    await expect(gateway.dcr.registrations.delete(id)).rejects.toMatchObject({
-      code: 'management_failed',
-      message: expect.stringContaining(String(status)),
-    })
-    expect((await only()).id).toBe(id)
-    world.authorizationServer.intercept = undefined
-    await gateway.dcr.registrations.delete(id)
-    expect(world.authorizationServer.registrations()).toBe(0)
-  })
-
   it('knows no other id', async () => {
     await expect(gateway.dcr.registrations.read('x\ny')).rejects.toMatchObject({
       code: 'registration_not_found',
