@@ -129,6 +129,21 @@ describe('a registration answer (RFC 7591 §3.2.1; FIELD-NOTES 13, 14)', () => {
     }
   })
 
+  it('that makes the client public, though a secret was asked for, serves all who asked meanwhile', async () => {
+    let issued = 0
+    const registry = await startRegistry((res, request) =>
+      json({ client_id: `c${++issued}`, token_endpoint_auth_method: 'none' }, 201)(res, request),
+    )
+    const options = supports('client_secret_basic')
+    const clients = await Promise.all(Array.from({ length: 20 }, () => registry.ensure(options)))
+    clients.push(await registry.ensure(options))
+    for (const client of clients) expect(client).toEqual({ source: 'dynamic', ...asNone })
+    expect(registry.requests.map(({ body }) => JSON.parse(body).token_endpoint_auth_method)).toEqual([
+      'client_secret_basic',
+    ])
+    expect(await registrationsOf(registry.context)).toMatchObject([asNone])
+  })
+
   it('that is not labelled as JSON, or nested deeply, is used as well', async () => {
     const registry = await startRegistry(text(JSON.stringify(basic), 'text/plain', 201))
     expect(await registry.ensure()).toMatchObject(asBasic)
