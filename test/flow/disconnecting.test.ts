@@ -12,11 +12,15 @@ let gateway: DcrGateway
 let directory: string
 let alice: Person
 let now: number
+/** What the authorization server has issued, in order. */
+let issued: { refresh_token?: string; access_token?: string }[]
 
 beforeEach(async () => {
   now = Date.now()
   directory = mkdtempSync(join(tmpdir(), 'mcp-dcr-'))
+  issued = []
   world = await startWorld()
+  world.authorizationServer.provider.on('grant.success', ({ body }) => issued.push(body as object))
   await start()
   alice = createPerson()
   alice.setCookie(gateway.url, 'user=alice; Path=/')
@@ -52,6 +56,18 @@ const presented = (): unknown[] =>
     .map(({ form }) => form.get('token'))
 
 const state = async (): Promise<unknown> => (await gateway.dcr.connections('alice'))[0]?.state
+
+it('leaves no token alive at the issuer, and forgetting the server no client (FIELD-NOTES 27)', async () => {
+  const { RefreshToken, Client } = world.authorizationServer.provider
+  const [{ refresh_token = '' } = {}] = issued
+  const [{ clientId = '' } = {}] = await gateway.dcr.registrations.list()
+  expect([await RefreshToken.find(refresh_token), await Client.find(clientId)]).not.toContain(undefined)
+  await gateway.dcr.disconnect('alice', 'notes')
+  expect(await RefreshToken.find(refresh_token)).toBeUndefined()
+  expect(await Client.find(clientId)).toBeDefined()
+  await gateway.dcr.forget('notes')
+  expect(await Client.find(clientId)).toBeUndefined()
+})
 
 describe('a revocation endpoint that never answers', () => {
   beforeEach(async () => {
@@ -97,8 +113,6 @@ describe('forgetting a server whose registration cannot be deleted', () => {
 
 describe('disconnecting while a refresh is under way', () => {
   it('revokes the tokens that the refresh yields', async () => {
-    const issued: { refresh_token?: string; access_token?: string }[] = []
-    world.authorizationServer.provider.on('grant.success', ({ body }) => issued.push(body as object))
     let disconnected: Promise<boolean> | undefined
     world.authorizationServer.intercept = (_req, _res, { path }) => {
       if (path === '/token') disconnected ??= gateway.dcr.disconnect('alice', 'notes')
@@ -107,7 +121,7 @@ describe('disconnecting while a refresh is under way', () => {
     now += 3600_000
     await alice.open(`${gateway.url}/mcp/notes/page`)
     expect(await disconnected).toBe(true)
-    const [refreshed, ...more] = issued
+    const [, refreshed, ...more] = issued
     expect(more).toEqual([])
     expect(presented()).toEqual([refreshed?.refresh_token, refreshed?.access_token])
     expect(await state()).toBe('not_connected')

@@ -228,7 +228,7 @@ describe('the routes under /api/oauth/registrations', () => {
   })
 })
 
-describe('disconnecting and forgetting (RFC 7009; FIELD-NOTES 27)', () => {
+describe('disconnecting and forgetting (RFC 7009)', () => {
   const revoked = (): string[] =>
     world.authorizationServer.requests
       .filter(({ path }) => path === '/token/revocation')
@@ -298,7 +298,7 @@ describe('disconnecting and forgetting (RFC 7009; FIELD-NOTES 27)', () => {
   })
 })
 
-describe('a sign-in that never came back (SPEC 45; FIELD-NOTES 1)', () => {
+describe('a sign-in that never came back (SPEC 45)', () => {
   /** Begins a sign-in whose client the provider has dropped: it ends on the provider's own page. */
   async function strand(user: string): Promise<Person> {
     const person = createPerson()
@@ -314,7 +314,7 @@ describe('a sign-in that never came back (SPEC 45; FIELD-NOTES 1)', () => {
   const registerAgain = (person: Person, headers: Record<string, string> = {}): Promise<Page> =>
     person.fetch(`${gateway.url}/api/oauth/connections/notes/register`, { method: 'POST', headers })
 
-  it('offers to register again on the connections page, and the next sign-in works', async () => {
+  it('offers to register again on the connections page, and the next sign-in works (FIELD-NOTES 1)', async () => {
     const alice = await strand('alice')
     const connections = await alice.open(`${gateway.url}/api/oauth/connections`)
     expect(connections.text).toContain('A sign-in that you began has not come back')

@@ -1,7 +1,11 @@
 import { describe, expect, it } from 'vitest'
+import { finishAuthorization } from '../../src/oauth/exchange.js'
 import {
+  ANSWER,
   CALLBACK,
+  declare,
   expectFailure,
+  flowAt,
   json,
   registrationsOf,
   startRegistry,
@@ -18,7 +22,7 @@ const supports = (...methods: string[]): EnsureOptions => ({
   metadata: { token_endpoint_auth_methods_supported: methods },
 })
 
-describe('a registration answer (RFC 7591 §3.2.1; FIELD-NOTES 13, 14)', () => {
+describe('a registration answer (RFC 7591 §3.2.1)', () => {
   it.each<[string, unknown, object, EnsureOptions?]>([
     [
       'as it should be',
@@ -128,6 +132,47 @@ describe('a registration answer (RFC 7591 §3.2.1; FIELD-NOTES 13, 14)', () => {
       expect([others, registry.asked()]).toEqual([[], ['POST /register']])
     }
   })
+
+  it('of a lax server is read as it is meant: a 200, nulls, empty strings, a list as scope (FIELD-NOTES 14)', async () => {
+    const lax = {
+      client_id_issued_at: null,
+      client_uri: '',
+      contacts: null,
+      jwks: '',
+      scope: ['read', 'write'],
+    }
+    const registry = await startRegistry(json({ ...basic, ...lax, client_secret_expires_at: null }, 200))
+    expect(await registry.ensure()).toEqual({ source: 'dynamic', ...asBasic, scope: 'read write' })
+    const [registration] = await registrationsOf(registry.context)
+    expect(registration).toMatchObject({
+      ...asBasic,
+      clientSecretExpiresAt: 0,
+      registeredScope: 'read write',
+    })
+    expect(registration).not.toHaveProperty('clientIdIssuedAt')
+  })
+
+  it.each([
+    ['client_secret_basic', 'none', { authorization: 'Basic YzE6czE=', form: {} }],
+    ['client_secret_basic', 'client_secret_post', { authorization: 'Basic YzE6czE=', form: {} }],
+    ['client_secret_post', 'none', { form: { client_id: 'c1', client_secret: 's1' } }],
+    ['client_secret_post', 'client_secret_basic', { form: { client_id: 'c1', client_secret: 's1' } }],
+    ['none', 'client_secret_basic', { form: { client_id: 'c1' } }],
+  ])(
+    'that returns %s for %s says how the client authenticates, in one way (FIELD-NOTES 13)',
+    async (returned, asked, sent) => {
+      const registry = await startRegistry(json({ ...basic, token_endpoint_auth_method: returned }, 201))
+      registry.replies['/token'] = json({ access_token: 'at', token_type: 'Bearer' })
+      const { clientId } = await registry.ensure(supports(asked))
+      expect(JSON.parse(registry.requests[0]?.body ?? '').token_endpoint_auth_method).toBe(asked)
+      const server = declare(`${registry.url}/mcp`)
+      const flow = flowAt(registry.url, server, { clientSource: 'dynamic', clientId })
+      await finishAuthorization(registry.context, server, flow, ANSWER)
+      const { authorization, form } = registry.requests[1] ?? {}
+      const { client_id, client_secret } = Object.fromEntries(form ?? [])
+      expect({ authorization, form: { client_id, client_secret } }).toEqual(sent)
+    },
+  )
 
   it('that makes the client public, though a secret was asked for, serves all who asked meanwhile', async () => {
     let issued = 0
