@@ -182,6 +182,25 @@ describe('PUT of a registration (RFC 7592 §2.2)', () => {
     expect(stored()).toEqual(before)
   })
 
+  it('answered with another secret and token (RFC 7592 §3) has these used from then on', async () => {
+    const secret = { client_secret: 's2', client_secret_expires_at: 2_000_000_000 }
+    const method = { token_endpoint_auth_method: 'client_secret_basic' }
+    const token = { registration_access_token: 't2' }
+    answer({
+      GET: json({ client_id: clientId }),
+      PUT: json({ client_id: clientId, ...secret, ...method, ...token }),
+    })
+    expect(await update()).toMatchObject({
+      tokenEndpointAuthMethod: 'client_secret_basic',
+      clientSecretExpiresAt: 2_000_000_000,
+    })
+    await update()
+    const [, second] = asked('PUT')
+    expect([second, asked('GET')[1]].map((it) => it?.authorization)).toEqual(['Bearer t2', 'Bearer t2'])
+    expect(JSON.parse(second?.body ?? '')).toMatchObject({ client_secret: 's2', ...method })
+    expect(JSON.stringify(stored())).not.toMatch(/"(s2|t2)"/)
+  })
+
   it('that is refused loses no token that came before it', async () => {
     const rotated = json({ client_id: clientId, registration_access_token: 'rotated' })
     answer({ GET: rotated, PUT: json({ error: 'invalid_client_metadata' }, 400) })
