@@ -1,6 +1,12 @@
 import { McpDcrError } from '../errors.js'
 import type { OAuthClient, Registration } from '../model.js'
-import { registrationKey, serverPrefix, type FoundRegistration, type Versioned } from '../store/records.js'
+import {
+  formerRegistrationKey,
+  registrationKey,
+  serverPrefix,
+  type FoundRegistration,
+  type Versioned,
+} from '../store/records.js'
 import type { OAuthContext } from './context.js'
 import type { ClientRequest } from './ensure-client.js'
 import { isPassing, replaceRegistration } from './manage-registration.js'
@@ -118,31 +124,34 @@ async function bringUpToDate(
     context.logger.info('updated a registration', { server: value.server, issuer: value.issuer })
     return current(context, request, now)
   } catch (error) {
-    return afterFailure(context, request, source.key, key, error)
+    return afterFailure(context, request, source, key, error)
   }
 }
 
 /**
  * A passing failure leaves the client in use as long as it will do (undefined: it will not, and another is
- * registered); one that the issuer does not let us manage any more is good for refreshing alone.
+ * registered); one that the issuer does not know any more is good for refreshing at the most.
  */
 async function afterFailure(
   context: OAuthContext,
   request: ClientRequest,
-  failedKey: string,
+  failed: FoundRegistration,
   key: string,
   error: unknown,
 ): Promise<OAuthClient | undefined> {
   if (!(error instanceof McpDcrError)) throw error
   context.logger.warn(`${error.code}: ${error.message}`, { server: request.server.name })
+  const { registrations } = context.records
   if (error.code === 'registration_gone') {
-    await dropManagement(context, failedKey)
-    return undefined
+    const client = await registerAnew(context, request, key, await registrations.get(key))
+    const { clientId = '' } = failed.value
+    await dropManagement(context, failed.key === key ? formerRegistrationKey(key, clientId) : failed.key)
+    return client
   }
   if (error.code !== 'management_failed') throw error
-  if (!isPassing(error) || failedKey !== key) return undefined
+  if (!isPassing(error) || failed.key !== key) return undefined
   const now = context.clock()
-  const latest = (await context.records.registrations.get(key))?.value
+  const latest = (await registrations.get(key))?.value
   if (latest === undefined || isExpired(latest, now)) return undefined
   if (fits(latest, request, now)) return toClient(latest)
   throw error

@@ -6,7 +6,7 @@ import { isBearerToken } from './bearer-token.js'
 import type { OAuthContext } from './context.js'
 import { readJsonObject, scopeString, withoutEmpty } from './read-json-response.js'
 import { isManagementUri } from './registration-response.js'
-import { isManaged, substitutions, toKeep } from './registration-state.js'
+import { isManaged, sendable, substitutions, toKeep } from './registration-state.js'
 
 type Metadata = Readonly<Record<string, unknown>>
 
@@ -52,16 +52,15 @@ export async function replaceRegistration(
   { remember = true }: { remember?: boolean } = {},
 ): Promise<ManagedRegistration> {
   const { held, remote, wasRead } = await readIfAllowed(context, key, before)
-  const { clientId, clientSecret, tokenEndpointAuthMethod, leftOut, ...registration } = held.value
-  const base: Record<string, unknown> = {
-    ...registration.metadata,
+  const { clientId, clientSecret, tokenEndpointAuthMethod } = held.value
+  const body = withoutEmpty({
+    ...sendable(held.value),
     ...remote,
     token_endpoint_auth_method: tokenEndpointAuthMethod,
-    // Of a software statement only a digest is held.
-    software_statement: undefined,
-  }
-  if (leftOut !== undefined) base[leftOut] = undefined
-  const body = withoutEmpty({ ...base, ...changes, client_id: clientId, client_secret: clientSecret })
+    ...changes,
+    client_id: clientId,
+    client_secret: clientSecret,
+  })
   const response = await request(context, held.value, 'PUT', body).catch((error: unknown) => {
     // It was read a moment ago: it is there, but not to be changed.
     if (isGone(error) && wasRead) throw managementFailed(held.value, 'PUT', 'it is refused', 'refused')
@@ -248,8 +247,10 @@ async function absorb(
   const { registrations } = context.records
   const body = withoutEmpty((await readJsonObject(response)) ?? {})
   const { clientId, server } = held.value
-  if (body['client_id'] !== undefined && body['client_id'] !== clientId) {
-    throw managementFailed(held.value, 'Management', 'the answer is about another client', 'unusable')
+  // RFC 7592 §3: a client information response, and ours. A page, or another client's, says nothing of what was done.
+  if (body['client_id'] !== clientId) {
+    const why = body['client_id'] === undefined ? 'no client information' : 'about another client'
+    throw managementFailed(held.value, 'Management', `the answer is ${why}`, 'unusable')
   }
   const remote = Object.fromEntries(Object.entries(body).filter(([name]) => !NOT_METADATA.includes(name)))
   let before = held

@@ -1,11 +1,11 @@
 import { McpDcrError } from '../errors.js'
 import type { Registration, Server } from '../model.js'
-import { registrationKey, type Versioned } from '../store/records.js'
+import { formerRegistrationKey, registrationKey, type Versioned } from '../store/records.js'
 import type { OAuthContext } from './context.js'
 import { isPassing, replaceRegistration } from './manage-registration.js'
 import { baseUrlOfRedirectUri } from './redirect-uri.js'
 import { dropManagement, registerAnew } from './register-anew.js'
-import { isManaged } from './registration-state.js'
+import { isManaged, sendable } from './registration-state.js'
 
 /**
  * Renews a registration: at its issuer where that gives a new secret or token, otherwise by registering anew;
@@ -34,8 +34,8 @@ export async function registerAgain(
       },
     )
   }
-  const renewed = anew ? undefined : await renewAtIssuer(context, key, before)
-  if (renewed !== undefined) return renewed
+  const atIssuer = anew ? 'as it was' : await renewAtIssuer(context, key, before)
+  if (typeof atIssuer === 'object') return atIssuer
   if (key !== registrationKey(name, issuer, redirectUri)) {
     throw new McpDcrError(
       'management_not_supported',
@@ -65,27 +65,28 @@ export async function registerAgain(
   }
   const request = { server, discovered, scope, baseUrl: baseUrlOfRedirectUri(redirectUri) }
   await registerAnew(context, request, key, await registrations.get(key))
+  if (atIssuer === 'gone') {
+    await dropManagement(context, formerRegistrationKey(key, before.value.clientId ?? ''))
+  }
   return (await registrations.get(key))?.value ?? before.value
 }
 
-/** Undefined where the issuer has no management, does not know the client, or leaves everything as it was. */
+/** `as it was`, too, where the issuer has no management. */
 async function renewAtIssuer(
   context: OAuthContext,
   key: string,
   before: Versioned<Registration>,
-): Promise<Registration | undefined> {
-  if (!isManaged(before.value)) return undefined
+): Promise<Registration | 'as it was' | 'gone'> {
+  if (!isManaged(before.value)) return 'as it was'
   try {
     // With our own metadata: what was changed at the issuer may be what is wrong with it.
-    const { token_endpoint_auth_method: _, ...metadata } = before.value.metadata ?? {}
-    const { held } = await replaceRegistration(context, key, before, metadata)
-    return isRenewed(before.value, held.value) ? held.value : undefined
+    const { held } = await replaceRegistration(context, key, before, sendable(before.value))
+    return isRenewed(before.value, held.value) ? held.value : 'as it was'
   } catch (error) {
-    if (error instanceof McpDcrError && error.code === 'management_failed' && !isPassing(error))
-      return undefined
-    if (!(error instanceof McpDcrError) || error.code !== 'registration_gone') throw error
-    await dropManagement(context, key)
-    return undefined
+    if (!(error instanceof McpDcrError)) throw error
+    if (error.code === 'registration_gone') return 'gone'
+    if (error.code === 'management_failed' && !isPassing(error)) return 'as it was'
+    throw error
   }
 }
 

@@ -1,6 +1,6 @@
 import { McpDcrError, type ErrorCode } from '../errors.js'
 import type { AuthorizationServerMetadata, OAuthClient, Registration, Server } from '../model.js'
-import { formerRegistrationKey, registrationKey, serverPrefix, type Versioned } from '../store/records.js'
+import { formerRegistrationKey, serverPrefix, type Versioned } from '../store/records.js'
 import { scopeList } from './choose-scope.js'
 import type { OAuthContext } from './context.js'
 import type { ClientRequest } from './ensure-client.js'
@@ -250,22 +250,20 @@ async function clientsInUse(
 }
 
 /**
- * Gives up a client that its issuer does not let us manage any more: the client may be gone, or its registration
- * access token alone. Where somebody is connected by it, it is kept for refreshing.
+ * Gives up a client that its issuer does not know any more, and that another one has replaced: it may be gone,
+ * or its registration access token alone. Where somebody is connected by it, it is kept for refreshing.
+ *
+ * @param key where the replaced client is kept
  */
 export async function dropManagement(context: OAuthContext, key: string): Promise<void> {
   const { registrations } = context.records
   const held = await registrations.get(key)
   if (held === undefined) return
   const { registrationAccessToken: _, registrationClientUri: __, ...bare } = held.value
-  const { clientId = '', server, issuer, redirectUri } = bare
-  if ((await clientsInUse(context, server)).has(clientId)) {
-    const former =
-      key === registrationKey(server, issuer, redirectUri) ? formerRegistrationKey(key, clientId) : key
-    await registrations.save(former, (await registrations.get(former))?.version, bare)
-    if (former === key) return
-  }
-  await registrations.delete(key, held.version)
+  const used = await clientsInUse(context, bare.server)
+  await (used.has(bare.clientId)
+    ? registrations.save(key, held.version, bare)
+    : registrations.delete(key, held.version))
 }
 
 function lostRace(server: Server): McpDcrError {

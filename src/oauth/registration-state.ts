@@ -87,6 +87,12 @@ export function toKeep({ software_statement: statement, ...metadata }: Metadata)
   return statement === undefined ? metadata : { ...metadata, software_statement: digest(statement) }
 }
 
+/** What may be sent again of the metadata that is kept: not what the server refused, nor the method, which is its own to say. */
+export function sendable({ metadata = {}, leftOut }: Registration): Metadata {
+  const { token_endpoint_auth_method: _, software_statement: __, ...members } = metadata
+  return Object.fromEntries(Object.entries(members).filter(([name]) => name !== leftOut))
+}
+
 function digest(statement: unknown): string {
   return `sha256:${createHash('sha256').update(String(statement)).digest('base64url')}`
 }

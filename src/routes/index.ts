@@ -15,6 +15,7 @@ import {
   listRegistrations,
   readRegistration,
   renewRegistration,
+  requireAdmin,
   updateRegistration,
 } from './registrations.js'
 
@@ -25,6 +26,13 @@ export type Route = (context: GatewayContext, req: Request) => Answer | Promise<
 export function createRoutes(context: GatewayContext): Router {
   const router = express.Router()
   const answer = (route: Route) => (req: Request, res: Response) => run(context, req, res, route)
+  // Who may not change anything learns no more, whatever the body is.
+  const unlessRefused = (req: Request, res: Response, next: NextFunction): void => {
+    requireAdmin(context, req).then(
+      () => next(),
+      (thrown: unknown) => fail(context, req, res, thrown),
+    )
+  }
   router.get('/callback', answer(callback))
   router.get('/authorize/:server', answer(authorize))
   router.get('/connected/:server', answer(connected))
@@ -35,7 +43,7 @@ export function createRoutes(context: GatewayContext): Router {
   router.get('/client.json', answer(clientMetadata))
   router.get('/registrations', answer(listRegistrations))
   router.get('/registrations/:id', answer(readRegistration))
-  router.put('/registrations/:id', express.json({ limit: '64kb' }), answer(updateRegistration))
+  router.put('/registrations/:id', unlessRefused, express.json({ limit: '64kb' }), answer(updateRegistration))
   router.post('/registrations/:id/renew', answer(renewRegistration))
   router.delete('/registrations/:id', answer(deleteRegistration))
   router.use((req, res) => run(context, req, res, notFound))
@@ -50,8 +58,12 @@ async function run(context: GatewayContext, req: Request, res: Response, route: 
   try {
     sendAnswer(req, res, await route(context, req))
   } catch (thrown) {
-    sendAnswer(req, res, errorAnswer(req, toMcpDcrError(thrown, context.config.logger)))
+    fail(context, req, res, thrown)
   }
+}
+
+function fail({ config }: GatewayContext, req: Request, res: Response, thrown: unknown): void {
+  sendAnswer(req, res, errorAnswer(req, toMcpDcrError(thrown, config.logger)))
 }
 
 function notFound(): never {

@@ -19,9 +19,8 @@ export const readRegistration: Route = async (context, req) => {
   return jsonAnswer(await context.registrations.read(idOf(req)))
 }
 
-/** `PUT /registrations/:id`: changes the client metadata in the body. */
+/** `PUT /registrations/:id`: changes the client metadata in the body, which is read once {@link requireAdmin} has let it through. */
 export const updateRegistration: Route = async (context, req) => {
-  await requireAdmin(context, req)
   const body = req.body as Record<string, unknown>
   return jsonAnswer({ registration: await context.registrations.update(idOf(req), body) })
 }
@@ -50,8 +49,12 @@ async function registrationsFor(
   return createRegistrations(oauth, (name) => servers.find((server) => server.name === name))
 }
 
-/** Without an `admin` option these routes are not there; with it, they are for whom it lets through. */
-async function requireAdmin({ config }: GatewayContext, req: Request): Promise<void> {
+/**
+ * Without an `admin` option these routes are not there; with it, they are for whom it lets through.
+ *
+ * @throws McpDcrError `not_found`, `cross_site_request`, `admin_required`
+ */
+export async function requireAdmin({ config }: GatewayContext, req: Request): Promise<void> {
   if (config.admin === undefined) {
     throw new McpDcrError('not_found', 'Registrations are managed where the admin option is set.', {
       fix: 'Set admin: (req) => whether this request may manage them; or use dcr.registrations.',

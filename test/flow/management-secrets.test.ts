@@ -77,7 +77,10 @@ describe('an issuer that echoes the client secret and the registration access to
       echo()
       const answer = await fetch(`${gateway.url}/api/oauth/registrations/${id}`, {
         method,
-        ...(method === 'PUT' && { body: '{}', headers: { 'content-type': 'application/json' } }),
+        ...(method === 'PUT' && {
+          body: '{"contacts": []}',
+          headers: { 'content-type': 'application/json' },
+        }),
       })
       expect(answer.status).toBe(502)
       expectNoSecret(await answer.text())

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { Connection, Server } from '../../src/model.js'
+import { disconnect } from '../../src/oauth/disconnect.js'
 import { refresh } from '../../src/oauth/refresh.js'
 import type { CredentialStore } from '../../src/store/contract.js'
 import { memoryStore } from '../../src/store/memory.js'
@@ -148,6 +149,24 @@ describe('a refresh that succeeds (RFC 6749 §6, SPEC 36, 37)', () => {
     expect(await run()).toMatchObject({ accessToken: 'at2', refreshToken: 'rt2' })
     expect(await saved()).toBe('refresh')
     expect(as.asked()).toEqual(['POST /token'])
+  })
+
+  it('that could not be saved is what disconnecting revokes', async () => {
+    const disk = fillableDisk()
+    context = createOAuthContext(disk)
+    stale = {
+      ...stale,
+      authorizationServer: { ...stale.authorizationServer, revocation_endpoint: `${as.url}/revoke` },
+    }
+    await save(stale)
+    disk.isFull = true
+    as.replies['/token'] = json({ access_token: 'at2', token_type: 'Bearer', refresh_token: 'rt2' })
+    as.replies['/revoke'] = status(200)
+    await expect(run()).rejects.toMatchObject({ code: 'store_write_failed' })
+    disk.isFull = false
+    expect(await disconnect(context, server, 'ann')).toBe(true)
+    const revoked = as.requests.filter(({ path }) => path === '/revoke')
+    expect(revoked.map(({ form }) => form.get('token'))).toEqual(['rt2', 'at2'])
   })
 
   it('that could not be saved gives way to a sign-in since then', async () => {

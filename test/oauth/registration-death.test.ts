@@ -8,6 +8,7 @@ import { memoryStore } from '../../src/store/memory.js'
 import { startIssuer, type Issuer } from './issuer.js'
 import {
   ANN,
+  ASM,
   BASE_URL,
   CALLBACK,
   createOAuthContext,
@@ -122,6 +123,20 @@ describe('a client that the management endpoint does not know (RFC 7592 §2.1, S
     expect(Object.fromEntries(managed)).toEqual({ c1: false, c2: true })
     expect(await refresh(context, server(), connection)).toMatchObject({ accessToken: 'at2' })
     expect(issuer.requests.at(-1)?.form.get('client_id')).toBe('c1')
+  })
+})
+
+describe('a renewal that fails', () => {
+  it('loses nothing, also where the issuer says that it does not know the client', async () => {
+    await ensure()
+    issuer.fault.GET = status(401)
+    issuer.replies['/register'] = status(503)
+    issuer.replies[ASM] = json(metadataOf(issuer.url))
+    const before = await registrationsOf(context)
+    const registrations = createRegistrations(context, server)
+    const [{ id = '' } = {}] = await registrations.list()
+    await expect(registrations.renew(id)).rejects.toMatchObject({ code: 'registration_failed' })
+    expect(await registrationsOf(context)).toEqual(before)
   })
 })
 

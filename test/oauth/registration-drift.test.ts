@@ -16,6 +16,7 @@ import {
   json,
   registrationsOf,
   status,
+  text,
   type Reply,
   type TestContext,
 } from './support.js'
@@ -295,6 +296,22 @@ describe('an issuer that does not do as it should', () => {
     await ensure()
     issuer.fault.GET = reply
     expect((await ensure({}, BASE_URL, 'write')).clientId).toBe('c1')
+  })
+
+  it.each<[string, Reply]>([
+    ['a page', text('<h1>Sign in</h1>', 'text/html')],
+    ['nothing', status(200)],
+    ['a list', json([])],
+    ['an object without client_id', json({ ok: true })],
+  ])('that answers by 200 and %s has done nothing', async (_name, reply) => {
+    await ensure()
+    const id = await onlyId()
+    issuer.fault.PUT = reply
+    await expect(management().update(id, { contacts: [] })).rejects.toMatchObject({
+      code: 'management_failed',
+    })
+    issuer.fault.GET = reply
+    await expect(management().read(id)).rejects.toMatchObject({ code: 'management_failed' })
   })
 
   it('that answers a GET about another client is sent no PUT', async () => {

@@ -113,6 +113,12 @@ describe('the registration request (RFC 7591 §3.1, SPEC 17)', () => {
     ['the configured', {}, { scopes: 'd' }, 'd'],
     ['none', { issuer: ['x', 'y'] }, {}, undefined],
     ['offline_access too', { resource: ['c'], issuer: ['offline_access'] }, {}, 'c offline_access'],
+    [
+      'not offline_access where the configuration leaves it out',
+      { resource: ['c'], issuer: ['offline_access'] },
+      { offlineAccess: false },
+      'c',
+    ],
     ['not offline_access alone', { issuer: ['offline_access'] }, {}, undefined],
   ])(
     'has the same scope as the authorization request: %s (FIELD-NOTES 16)',

@@ -130,4 +130,36 @@ describe.each([
     await expectRefusal(await change(), 404, 'not_found')
     await expectRefusal(await read(), 404, 'not_found')
   })
+
+  it.each<[string, string, object]>([
+    ['no JSON', '{', { 'content-type': 'application/json' }],
+    ['too long', JSON.stringify({ a: 'x'.repeat(65_536) }), { 'content-type': 'application/json' }],
+    ['empty', '{}', { 'content-type': 'application/json' }],
+    ['no JSON by its type', 'a=b', { 'content-type': 'application/x-www-form-urlencoded' }],
+  ])(
+    'take no body that is %s; who may not change anything does not even learn that',
+    async (_name, body, type) => {
+      await start({ admin: (req) => req.get('x-admin') === 'yes' })
+      const put = (headers: object) =>
+        request(gateway.url)
+          .put(path)
+          .set({ ...type, ...headers })
+          .send(body)
+      await expectRefusal([await put({})], 403, 'admin_required')
+      await expectRefusal([await put({ origin: 'https://evil.example' })], 403, 'cross_site_request')
+      await expectRefusal([await put({ 'x-admin': 'yes' })], 400, 'invalid_request')
+    },
+  )
+
+  it('register again for a gateway whose servers depend on the request', async () => {
+    const servers = () => ({ notes: world.mcpServer.url })
+    await start({ admin: () => true, servers })
+    const [before] = await gateway.dcr.registrations.list()
+    world.authorizationServer.forgetClient(before?.clientId ?? '')
+    const answer = await request(gateway.url).post(`${path}/renew`)
+    expect(answer.status).toBe(200)
+    const { clientId } = (answer.body as { registration: { clientId: string } }).registration
+    expect(clientId).not.toBe(before?.clientId)
+    expect(world.authorizationServer.registrations()).toBe(1)
+  })
 })
