@@ -6,7 +6,7 @@ import { deleteRegistration, readRegistration, replaceRegistration } from './oau
 import { registerAgain } from './oauth/register-again.js'
 import { withRegistrationLease } from './oauth/registration-lease.js'
 import { comparable, isManaged } from './oauth/registration-state.js'
-import type { FoundRegistration, Versioned } from './store/records.js'
+import { registrationKey, type FoundRegistration, type Versioned } from './store/records.js'
 
 /** A registration, without anything secret. */
 export interface RegistrationInfo {
@@ -135,8 +135,11 @@ export function createRegistrations(
 
     delete: (id) =>
       withRegistration(id, async (key, held) => {
-        // A configured client is nobody's to delete; only what is remembered of it.
-        if (held.value.status !== 'configured') await deleteRegistration(context, key, held)
+        // A configured client is nobody's to delete, only what is remembered of it; nor is a replaced one that its issuer has dropped.
+        const { status, server, issuer, redirectUri } = held.value
+        const isReplaced = key !== registrationKey(server, issuer, redirectUri)
+        const isOurs = status !== 'configured' && (isManaged(held.value) || !isReplaced)
+        if (isOurs) await deleteRegistration(context, key, held)
         await registrations.delete(key)
       }),
   }

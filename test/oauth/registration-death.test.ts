@@ -123,6 +123,10 @@ describe('a client that the management endpoint does not know (RFC 7592 §2.1, S
     expect(Object.fromEntries(managed)).toEqual({ c1: false, c2: true })
     expect(await refresh(context, server(), connection)).toMatchObject({ accessToken: 'at2' })
     expect(issuer.requests.at(-1)?.form.get('client_id')).toBe('c1')
+    const registrations = createRegistrations(context, server)
+    const former = (await registrations.list()).find(({ clientId }) => clientId === 'c1')
+    await registrations.delete(former?.id ?? '')
+    expect(await ids()).toEqual(['c2'])
   })
 })
 
