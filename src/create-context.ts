@@ -1,6 +1,8 @@
 import { BoundedMap } from './bounded-map.js'
 import type { GatewayContext } from './gateway/context.js'
 import { createFlowCookies } from './gateway/flow-cookie.js'
+import { createMcpSessions } from './gateway/mcp-client.js'
+import { createRequestStates } from './gateway/request-state.js'
 import { createDiscover } from './oauth/discover.js'
 import type { OAuthContext } from './oauth/context.js'
 import type { Config } from './options.js'
@@ -46,6 +48,9 @@ export function createContext(config: Config): { context: GatewayContext; close:
     ),
     cookies: createFlowCookies(sealer, clock),
     challenges: new BoundedMap(REMEMBERED),
+    mcpSessions: createMcpSessions(),
+    requestStates: createRequestStates(sealer, clock),
+    elicitations: new BoundedMap(REMEMBERED),
     undeclared: new BoundedMap(1000),
     accepted: new WeakSet(),
     signIns: new BoundedMap(REMEMBERED),

@@ -91,11 +91,11 @@ export interface McpDcrErrorDetails {
 }
 
 /**
- * The one error class. `message` and `fix` are safe to show: they never contain a secret, and text that
+ * The error class; there is one more below it, {@link AuthorizationRequiredError}. `message` and `fix` are safe to show: they never contain a secret, and text that
  * a remote server supplied has passed through {@link quoteUntrusted}.
  */
 export class McpDcrError extends Error {
-  override readonly name = 'McpDcrError'
+  override readonly name: string = 'McpDcrError'
   readonly code: ErrorCode
   /** The HTTP status with which a client is answered. */
   readonly status: number
@@ -110,6 +110,51 @@ export class McpDcrError extends Error {
     this.fix = details.fix
     this.server = details.server
     this.authorizationUrl = details.authorizationUrl
+  }
+}
+
+/** A URL that a person has to visit, in the form of MCP's URL elicitation. */
+export interface Elicitation {
+  readonly mode: 'url'
+  readonly elicitationId: string
+  readonly url: string
+  readonly message: string
+}
+
+/**
+ * What a request needs before it can be served: that a person signs in to an MCP server. Its `message` says
+ * where, for callers that show nothing else.
+ */
+export class AuthorizationRequiredError extends McpDcrError {
+  /**
+   * What an MCP client can be asked for: `new UrlElicitationRequiredError(error.elicitations)` with the MCP SDK.
+   * None where it is not known where to sign in.
+   */
+  readonly elicitations: Elicitation[]
+
+  /** @param authorizationUrl undefined where the gateway's own URL is not known */
+  constructor(server: string, authorizationUrl: string | undefined) {
+    const wanted = `Sign in to the MCP server "${server}" first`
+    super(
+      'authorization_required',
+      authorizationUrl === undefined ? `${wanted}.` : `${wanted}: ${authorizationUrl}`,
+      {
+        server,
+        ...(authorizationUrl !== undefined && { authorizationUrl }),
+        fix: `Open ${authorizationUrl ?? 'the gateway'} in a browser, sign in, then repeat the request.`,
+      },
+    )
+    this.elicitations =
+      authorizationUrl === undefined
+        ? []
+        : [
+            {
+              mode: 'url',
+              elicitationId: crypto.randomUUID(),
+              url: authorizationUrl,
+              message: `Sign in to ${server} in your browser, then continue here.`,
+            },
+          ]
   }
 }
 

@@ -2,7 +2,15 @@ export { mcpDcr } from './middleware.js'
 export type { McpDcr } from './middleware.js'
 export type { RequestMcp } from './gateway/request-mcp.js'
 export type { ConnectionState } from './connections.js'
-export type { OAuthConfig, Options, ServerOptions, Servers } from './options.js'
+export type {
+  AuthorizationRequiredDetails,
+  ElicitationCompleteDetails,
+  OAuthConfig,
+  Options,
+  OwnAnswer,
+  ServerOptions,
+  Servers,
+} from './options.js'
 export type {
   RegistrationDrift,
   RegistrationInfo,
@@ -12,7 +20,7 @@ export type {
 export type { Logger, PrivateJwk } from './model.js'
 export { providerProfiles } from './providers/index.js'
 export type { ProviderProfile } from './providers/provider-profile.js'
-export { McpDcrError } from './errors.js'
-export type { ErrorCode } from './errors.js'
+export { AuthorizationRequiredError, McpDcrError } from './errors.js'
+export type { Elicitation, ErrorCode } from './errors.js'
 export type { CredentialStore, RecordData, SetOptions, StoredRecord } from './store/contract.js'
 export { memoryStore } from './store/memory.js'

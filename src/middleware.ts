@@ -1,7 +1,6 @@
 import express, { type NextFunction, type Request, type RequestHandler, type Response } from 'express'
 import { connectionStates, type ConnectionState } from './connections.js'
 import { McpDcrError } from './errors.js'
-import { errorAnswer, sendAnswer, toMcpDcrError } from './gateway/answer.js'
 import { ROUTES_PATH } from './gateway/base-url.js'
 import { createContext } from './create-context.js'
 import type { GatewayContext } from './gateway/context.js'
@@ -79,13 +78,7 @@ export function mcpDcr(options: Options = {}): McpDcr {
       routes(req, res, next)
       return
     }
-    try {
-      await serveRequest(context, req, res)
-    } catch (thrown) {
-      sendAnswer(req, res, errorAnswer(req, toMcpDcrError(thrown, config.logger)))
-      return
-    }
-    next()
+    if (await serveRequest(context, req, res)) next()
   }
 
   return Object.assign(mcpDcrMiddleware, {

@@ -159,6 +159,8 @@ export const optionsSchema = object({
   baseUrl: baseUrl.optional(),
   servers: z.unknown().optional(),
   user: fn.optional(),
+  onAuthorizationRequired: fn.optional(),
+  onElicitationComplete: fn.optional(),
   admin: fn.optional(),
   clientName: text.optional(),
   clientMetadataUrl: clientMetadataUrl.optional(),

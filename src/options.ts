@@ -1,4 +1,5 @@
 import type { Request } from 'express'
+import type { Elicitation } from './errors.js'
 import type { Logger, PrivateJwk, Server } from './model.js'
 import type { ProviderProfile } from './providers/provider-profile.js'
 import type { CredentialStore } from './store/contract.js'
@@ -64,6 +65,13 @@ export interface Options {
   servers?: Servers | ((req: Request) => Servers | Promise<Servers>)
   /** The signed-in user's stable id, or undefined if nobody is signed in. Defaults to one local user, allowed only while `baseUrl` is loopback. */
   user?: (req: Request) => string | undefined | Promise<string | undefined>
+  /** Called where a person has to sign in, whoever asks: answers in the gateway's own way, or returns undefined. Defaults to an answer in the form that the caller understands. */
+  onAuthorizationRequired?: (
+    req: Request,
+    details: AuthorizationRequiredDetails,
+  ) => OwnAnswer | undefined | Promise<OwnAnswer | undefined>
+  /** Told, once a person has signed in, of each MCP client that was asked to open a URL for that (2025-11-25): whoever has its session can send it `notifications/elicitation/complete`. Defaults to nobody. */
+  onElicitationComplete?: (details: ElicitationCompleteDetails) => void | Promise<void>
   /** Who may list and manage the registrations under `/api/oauth/registrations`. Defaults to nobody: these routes are not there. */
   admin?: (req: Request) => boolean | Promise<boolean>
   /** The name that authorization servers show when they ask for consent. Defaults to `MCP Gateway`. */
@@ -86,6 +94,36 @@ export interface Options {
   clock?: () => number
 }
 
+/** What {@link Options.onAuthorizationRequired} is told. */
+export interface AuthorizationRequiredDetails {
+  /** The MCP server's name. */
+  readonly server: string
+  readonly user: string
+  /** The absolute URL at which this person can sign in. It carries nothing secret. */
+  readonly authorizationUrl: string
+  /** A sentence that says so. */
+  readonly message: string
+  /** For `new UrlElicitationRequiredError(elicitations)` of the MCP SDK. */
+  readonly elicitations: readonly Elicitation[]
+}
+
+/** What {@link Options.onAuthorizationRequired} may answer. */
+export interface OwnAnswer {
+  status: number
+  headers?: Record<string, string | string[]>
+  /** A string as it is, or an object as JSON. */
+  body?: string | object
+}
+
+/** What {@link Options.onElicitationComplete} is told. */
+export interface ElicitationCompleteDetails {
+  readonly server: string
+  readonly user: string
+  readonly elicitationId: string
+  /** The `Mcp-Session-Id` of the request that was answered; undefined where it had none. */
+  readonly sessionId: string | undefined
+}
+
 /** {@link Options}, resolved, checked and frozen. Nothing else reads raw options or the environment. */
 export interface Config {
   /** Without a trailing slash; undefined: `http://localhost:<port>` of each request. */
@@ -100,6 +138,8 @@ export interface Config {
   readonly undeclared: boolean
   /** Undefined: one local user. */
   readonly user: Options['user']
+  readonly onAuthorizationRequired: Options['onAuthorizationRequired']
+  readonly onElicitationComplete: Options['onElicitationComplete']
   /** Undefined: the routes that manage registrations are not there. */
   readonly admin: Options['admin']
   readonly clientName: string

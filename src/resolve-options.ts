@@ -33,6 +33,8 @@ export function resolveOptions(
     local,
     ...resolveServersOption(options.servers, directory),
     user: options.user,
+    onAuthorizationRequired: options.onAuthorizationRequired,
+    onElicitationComplete: options.onElicitationComplete,
     admin: options.admin,
     clientName: options.clientName ?? 'MCP Gateway',
     clientMetadataUrl: options.clientMetadataUrl,

@@ -6,6 +6,9 @@ import type { Registrations } from '../registrations.js'
 import { connectionKey } from '../store/records.js'
 import type { FlowCookies } from './flow-cookie.js'
 import type { Answer } from './intercept.js'
+import type { McpSessions } from './mcp-client.js'
+import type { PendingElicitation } from './pending-elicitations.js'
+import type { RequestStates } from './request-state.js'
 
 /** What the gateway's steps and routes share; one per `mcpDcr()`. */
 export interface GatewayContext {
@@ -15,6 +18,10 @@ export interface GatewayContext {
   readonly cookies: FlowCookies
   /** The newest challenge by user and server, for the sign-in that it leads to. */
   readonly challenges: BoundedMap<string, Challenge>
+  readonly mcpSessions: McpSessions
+  readonly requestStates: RequestStates
+  /** MCP clients that were asked to open a URL, by user and server, until somebody has signed in there. */
+  readonly elicitations: BoundedMap<string, readonly PendingElicitation[]>
   /** Undeclared servers that a user has met through their challenge, by user and name. */
   readonly undeclared: BoundedMap<string, BoundedMap<string, Server>>
   /** Connections whose token their upstream has accepted. */

@@ -1,20 +1,20 @@
 import type { ServerResponse } from 'node:http'
 
-const NAME = 'www-authenticate'
-
 /**
- * All `WWW-Authenticate` values of a response whose head is about to be written. Headers given to `writeHead`
+ * All values of a header of a response whose head is about to be written. Headers given to `writeHead`
  * replace those set before: an object, pairs, or a flat array in which the name may be repeated.
+ *
+ * @param name in lower case
  */
-export function challengeValues(res: ServerResponse, explicit: unknown): string[] {
-  const given = explicitValues(explicit)
-  return given.length > 0 ? given : strings(res.getHeader(NAME))
+export function headerValues(res: ServerResponse, explicit: unknown, name: string): string[] {
+  const given = explicitValues(explicit, name)
+  return given.length > 0 ? given : strings(res.getHeader(name))
 }
 
-function explicitValues(headers: unknown): string[] {
+function explicitValues(headers: unknown, wanted: string): string[] {
   if (typeof headers !== 'object' || headers === null) return []
   return entriesOf(headers).flatMap(([name, value]) =>
-    typeof name === 'string' && name.toLowerCase() === NAME ? strings(value) : [],
+    typeof name === 'string' && name.toLowerCase() === wanted ? strings(value) : [],
   )
 }
 

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import type { Decide } from './intercept.js'
+import type { Decide, OnPassed } from './intercept.js'
 
 export const METHODS = ['writeHead', 'write', 'end', 'flushHeaders', 'destroy'] as const
 export type Method = (typeof METHODS)[number]
@@ -13,7 +13,7 @@ export interface Watch {
   readonly layer: object
   readonly originals: Originals
   readonly decide: Decide
-  readonly onPassed: ((status: number) => void) | undefined
+  readonly onPassed: OnPassed | undefined
   /** What the response had when the watch began. */
   readonly headers: Readonly<Record<string, number | string | readonly string[] | undefined>>
   readonly sendDate: boolean

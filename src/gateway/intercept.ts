@@ -1,7 +1,7 @@
 import { ServerResponse } from 'node:http'
 import { sendInstead } from './intercept-answer.js'
 import { DIVERTED } from './intercept-diverted.js'
-import { challengeValues } from './intercept-headers.js'
+import { headerValues } from './intercept-headers.js'
 import { METHODS, type Method, type Originals, type Watch } from './intercept-watch.js'
 
 /** An answer of the gateway's own. */
@@ -19,6 +19,9 @@ export type Decide = (
   status: number,
   wwwAuthenticate: readonly string[],
 ) => (() => Promise<Answer>) | undefined
+
+/** Told the status of a response that goes through, and its headers by their names in lower case. */
+export type OnPassed = (status: number, header: (name: string) => string | undefined) => void
 
 const WATCH = Symbol('mcp-dcr.watch')
 /** Stands in for the watch of a response that was let through, so that nothing of it is retained. */
@@ -40,10 +43,10 @@ export function hookResponses(prototype: object): void {
 
 /**
  * Watches a response up to its head. An error for which `decide` returns a function is replaced: nothing of it
- * is sent. Every other response goes through unbuffered, and `onPassed` is told its status.
+ * is sent. Every other response goes through unbuffered, and `onPassed` is told of it.
  * A response that is watched, or has been decided, keeps its first watch.
  */
-export function intercept(res: ServerResponse, decide: Decide, onPassed?: (status: number) => void): void {
+export function intercept(res: ServerResponse, decide: Decide, onPassed?: OnPassed): void {
   const watched: Watched = res
   if (watched[WATCH] !== undefined || res.headersSent || res.writableEnded || res.destroyed) return
   const layer = layerOf(res)
@@ -118,12 +121,9 @@ function hook(layer: ServerResponse): Originals {
 function diverts(res: Watched, watch: Watch, method: Method, args: readonly unknown[]): boolean {
   const explicit = method === 'writeHead'
   const status = Number(explicit ? args[0] : res.statusCode) | 0
+  const given = explicit ? (typeof args[1] === 'string' ? args[2] : args[1]) : undefined
   if (status >= 400 && !res.headersSent) {
-    const values = challengeValues(
-      res,
-      explicit ? (typeof args[1] === 'string' ? args[2] : args[1]) : undefined,
-    )
-    const produce = decideSafely(watch.decide, status, values)
+    const produce = decideSafely(watch.decide, status, headerValues(res, given, 'www-authenticate'))
     if (produce !== undefined) {
       watch.diverted = true
       void sendInstead(res, watch, produce)
@@ -131,7 +131,7 @@ function diverts(res: Watched, watch: Watch, method: Method, args: readonly unkn
     }
   }
   res[WATCH] = PASSED
-  watch.onPassed?.(status)
+  watch.onPassed?.(status, (name) => headerValues(res, given, name)[0])
   return false
 }
 

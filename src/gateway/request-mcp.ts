@@ -5,6 +5,7 @@ import { baseUrlOf } from './base-url.js'
 import type { GatewayContext } from './context.js'
 import { identifyUser } from './identify-user.js'
 import { createMcpFetch } from './mcp-fetch.js'
+import { noteElicitations } from './pending-elicitations.js'
 import { authorizationRequired } from './require-authorization.js'
 import { serverOfUrl } from './resolve-server.js'
 import { undeclaredServers } from './undeclared.js'
@@ -20,10 +21,10 @@ export interface PendingRequirement {
 export interface RequestMcp {
   /**
    * `fetch` in the name of the signed-in user: a drop-in for the MCP SDK's transports. Rejects with
-   * `authorization_required` where a sign-in is needed; passed on to Express (`next(error)`, or with Express 5
+   * `AuthorizationRequiredError` where a sign-in is needed; passed on to Express (`next(error)`, or with Express 5
    * thrown from an async handler) it becomes the redirect or the message that this caller understands.
    *
-   * @throws McpDcrError `authorization_required`, `user_required`, `token_rejected`, `token_renewed` (repeat
+   * @throws AuthorizationRequiredError; McpDcrError `user_required`, `token_rejected`, `token_renewed` (repeat
    * the request), `refresh_failed` (try later), and what discovery throws
    */
   readonly fetch: typeof fetch
@@ -70,7 +71,9 @@ async function fetchOf(
     undeclared: config.undeclared,
     onUnauthorized: (server, challenge) => {
       onRequirement({ server, user, challenge })
-      throw authorizationRequired(server, baseUrlOf(config, req))
+      const required = authorizationRequired(server, baseUrlOf(config, req))
+      noteElicitations(context, req, user, required)
+      throw required
     },
   })
 }

@@ -1,5 +1,5 @@
 import type { Request } from 'express'
-import { McpDcrError } from '../errors.js'
+import { AuthorizationRequiredError } from '../errors.js'
 import type { Challenge, Server } from '../model.js'
 import {
   prepareAuthorization,
@@ -8,11 +8,12 @@ import {
   type PreparedAuthorization,
 } from '../oauth/authorize.js'
 import { connectionKey } from '../store/records.js'
-import { redirectAnswer } from './answer.js'
+import { jsonAnswer, redirectAnswer } from './answer.js'
 import { authorizeUrl, baseUrlOf, isOnBaseHost } from './base-url.js'
 import { isNavigation } from './caller.js'
 import { challengeKey, type GatewayContext } from './context.js'
 import type { Answer } from './intercept.js'
+import { noteElicitations } from './pending-elicitations.js'
 
 /** Why somebody has to sign in. */
 export interface Requirement {
@@ -41,9 +42,36 @@ export async function requireAuthorization(
   if (challenge !== undefined) context.challenges.set(challengeKey(user, server), challenge)
   const request = await authorizationRequest(context, req, server, user, returnTo)
   const prepared = await prepareAuthorization(context.oauth, request, { fresh })
-  if (!isNavigation(req)) throw authorizationRequired(server, request.baseUrl)
+  const required = authorizationRequired(server, request.baseUrl)
+  const own = await ownAnswer(context, req, user, required)
+  if (own !== undefined) return own
+  if (!isNavigation(req)) {
+    noteElicitations(context, req, user, required)
+    throw required
+  }
   if (isOnBaseHost(req, request.baseUrl)) return redirectIntoFlow(context, req, request, prepared)
   return redirectAnswer(authorizeUrl(request.baseUrl, server.name, request.returnTo), 302)
+}
+
+/** What the gateway's author answers instead of us, if anything. */
+async function ownAnswer(
+  { config }: GatewayContext,
+  req: Request,
+  user: string,
+  { server = '', authorizationUrl = '', message, elicitations }: AuthorizationRequiredError,
+): Promise<Answer | undefined> {
+  const own = await config.onAuthorizationRequired?.(req, {
+    server,
+    user,
+    authorizationUrl,
+    message,
+    elicitations,
+  })
+  if (own === undefined) return undefined
+  const { status, headers = {}, body } = own
+  if (typeof body !== 'object') return { status, headers, ...(body !== undefined && { body }) }
+  const { body: json, ...answer } = jsonAnswer(body, status)
+  return { ...answer, headers: { ...answer.headers, ...headers }, ...(json !== undefined && { body: json }) }
 }
 
 /** What an authorization of this user at this server needs to know. */
@@ -81,11 +109,12 @@ export async function redirectIntoFlow(
  *
  * @param baseUrl undefined where it is not configured, and there is no request to tell
  */
-export function authorizationRequired(server: Server, baseUrl: string | undefined): McpDcrError {
-  const url = baseUrl === undefined ? undefined : authorizeUrl(baseUrl, server.name)
-  return new McpDcrError('authorization_required', `Sign in to the MCP server "${server.name}" first.`, {
-    server: server.name,
-    ...(url !== undefined && { authorizationUrl: url }),
-    fix: `Open ${url ?? 'the gateway'} in a browser, sign in, then repeat the request.`,
-  })
+export function authorizationRequired(
+  server: Server,
+  baseUrl: string | undefined,
+): AuthorizationRequiredError {
+  return new AuthorizationRequiredError(
+    server.name,
+    baseUrl === undefined ? undefined : authorizeUrl(baseUrl, server.name),
+  )
 }

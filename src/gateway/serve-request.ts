@@ -1,13 +1,21 @@
 import type { Request, Response } from 'express'
 import { McpDcrError } from '../errors.js'
 import type { Challenge, Connection, Server } from '../model.js'
-import { errorAnswer, toMcpDcrError } from './answer.js'
+import { errorAnswer, sendAnswer, toMcpDcrError } from './answer.js'
 import { liveConnection, replaceAuthorization } from './attach-token.js'
 import { authorizeUrl, baseUrlOf } from './base-url.js'
 import { noteAnswer, type GatewayContext } from './context.js'
 import { hideFlowCookies } from './flow-cookie.js'
 import { identifyUser } from './identify-user.js'
 import { intercept, type Answer } from './intercept.js'
+import type { McpMessage } from './mcp-message.js'
+import {
+  answerMcpClient,
+  openRequestState,
+  parsedMcpMessage,
+  readMcpRequest,
+  type McpVisit,
+} from './mcp-visit.js'
 import { asksForMore, onTokenRejected } from './on-unauthorized.js'
 import { parseChallenge } from './parse-challenge.js'
 import { createRequestMcp, userRequired, type PendingRequirement } from './request-mcp.js'
@@ -22,17 +30,19 @@ interface Visit {
   readonly req: Request
   /** Where the person is, as their browser sees it; undefined where it has no such path. */
   readonly returnTo: () => string | undefined
+  /** What an MCP client asks; undefined where somebody else does, or where that is not known yet. */
+  mcp?: McpVisit
   /** Set once a handler's `req.mcp.fetch` failed: for want of a sign-in, or with an error of ours. */
   requirement?: PendingRequirement | McpDcrError
 }
 
 /**
  * Prepares a request for the gateway's handler: resolve server → identify user → attach token (refreshed if
- * near expiry) → watch the response.
+ * near expiry) → watch the response. What fails is answered.
  *
- * @throws McpDcrError what must be answered in the handler's place
+ * @returns whether the handler is to go on
  */
-export async function serveRequest(context: GatewayContext, req: Request, res: Response): Promise<void> {
+export async function serveRequest(context: GatewayContext, req: Request, res: Response): Promise<boolean> {
   // As it is here: a handler further down sees, and may change, another. Worked out when it is needed.
   const { url } = req
   const visit: Visit = { context, req, returnTo: () => publicPath(baseUrlOf(context.config, req), url) }
@@ -40,13 +50,19 @@ export async function serveRequest(context: GatewayContext, req: Request, res: R
     visit.requirement = requirement
     watchHandler(visit, res)
   })
-  const { config } = context
-  const servers = config.servers ?? (await config.serversOf(req))
-  const server = resolveServer(servers, req.path)
-  if (server !== undefined) {
-    await enterServer(visit, res, server)
-  } else if (config.undeclared) {
-    watchUndeclared(visit, res)
+  try {
+    const { config } = context
+    const servers = config.servers ?? (await config.serversOf(req))
+    const server = resolveServer(servers, req.path)
+    if (server !== undefined) await enterServer(visit, res, server)
+    else if (config.undeclared) {
+      await noteMcpRequest(visit, undefined)
+      watchUndeclared(visit, res)
+    }
+    return true
+  } catch (thrown) {
+    sendAnswer(req, res, await failure(visit, thrown))
+    return false
   }
 }
 
@@ -55,8 +71,10 @@ async function enterServer(visit: Visit, res: Response, server: Server): Promise
   const user = await identifyUser(context.config, req)
   replaceAuthorization(req, undefined)
   hideFlowCookies(req)
+  const message = await noteMcpRequest(visit, user === undefined ? undefined : { server, user })
   const sent = user === undefined ? undefined : await liveConnection(context, server, user)
   if (sent !== undefined) replaceAuthorization(req, sent.accessToken)
+  const initialize = message?.requests.find(({ method }) => method === 'initialize')
   intercept(
     res,
     (status, values) => {
@@ -66,10 +84,23 @@ async function enterServer(visit: Visit, res: Response, server: Server): Promise
       if (status === 403 && (sent === undefined || !asksForMore(challenge, sent))) return undefined
       return () => answered(visit, server, () => onUnauthorized(visit, server, user, sent, status, challenge))
     },
-    (status) => {
+    (status, header) => {
       if (sent !== undefined) noteAnswer(context, sent, status)
+      const sessionId = initialize === undefined ? undefined : header('mcp-session-id')
+      if (initialize !== undefined && sessionId !== undefined)
+        context.mcpSessions.open(server.name, sessionId, initialize)
     },
   )
+}
+
+/** Learns what an MCP client asks, before its body goes on to a handler. */
+async function noteMcpRequest(visit: Visit, to: McpVisit['to']): Promise<McpMessage | undefined> {
+  const { context, req } = visit
+  const message = await readMcpRequest(req)
+  if (message === undefined) return undefined
+  visit.mcp = { message, to, state: 'foreign' }
+  if (to !== undefined) visit.mcp = { message, to, state: await openRequestState(context, req, message, to) }
+  return message
 }
 
 async function onUnauthorized(
@@ -148,13 +179,34 @@ async function answered(
   server: Server | undefined,
   work: () => Promise<Answer>,
 ): Promise<Answer> {
-  const { context, req, returnTo } = visit
   try {
     return await work()
   } catch (thrown) {
-    const retryUrl = server && authorizeUrl(baseUrlOf(context.config, req), server.name, returnTo())
-    return errorAnswer(req, toMcpDcrError(thrown, context.config.logger), retryUrl)
+    return failure(visit, thrown, server)
   }
+}
+
+/** @param server whose sign-in a page offers to try again */
+function failure(visit: Visit, thrown: unknown, server?: Server): Answer | Promise<Answer> {
+  const { context, req, returnTo } = visit
+  const error = toMcpDcrError(thrown, context.config.logger)
+  const parsed = visit.mcp === undefined && req.method === 'POST' ? parsedMcpMessage(req) : undefined
+  const mcp = visit.mcp ?? (parsed && { message: parsed, to: undefined, state: 'foreign' })
+  if (mcp !== undefined) return answerMcpClient(context, req, mcp, error)
+  const retryUrl = server && authorizeUrl(baseUrlOf(context.config, req), server.name, returnTo())
+  const answer = errorAnswer(req, error, retryUrl)
+  return isOfMcpSession(req) ? notOffered(answer) : answer
+}
+
+/** An MCP client that opens a stream for messages, or ends its session. */
+function isOfMcpSession({ method, headers }: Request): boolean {
+  if (method === 'DELETE') return headers['mcp-session-id'] !== undefined
+  return method === 'GET' && headers.accept?.trim() === 'text/event-stream'
+}
+
+/** After a 401 it would begin an authorization of its own; a 405 says that there is no such thing here (MCP, Streamable HTTP). */
+function notOffered(answer: Answer): Answer {
+  return { ...answer, status: 405, headers: { ...answer.headers, allow: 'POST' } }
 }
 
 function tokenNotSent(server: Server): McpDcrError {

@@ -2,6 +2,7 @@ import { McpDcrError } from '../errors.js'
 import { errorAnswer, redirectAnswer, toMcpDcrError } from '../gateway/answer.js'
 import { authorizeUrl, baseUrlOf, ROUTES_PATH } from '../gateway/base-url.js'
 import { challengeKey, type GatewayContext } from '../gateway/context.js'
+import { completeElicitations } from '../gateway/pending-elicitations.js'
 import { rememberUndeclared, undeclaredServer } from '../gateway/undeclared.js'
 import type { PendingFlow, Server } from '../model.js'
 import { finishAuthorization } from '../oauth/exchange.js'
@@ -50,6 +51,7 @@ async function finish(
     const server = await serverOfFlow(context, req, flow)
     const { connectedAt } = await finishAuthorization(context.oauth, server, flow, parameters)
     context.signIns.set(connectionKey(flow.user, flow.server), connectedAt)
+    void completeElicitations(context, flow.user, flow.server)
     // It has led to this sign-in; a later one begins with a challenge of its own.
     context.challenges.delete(challengeKey(flow.user, server))
   } catch (thrown) {

@@ -204,7 +204,7 @@ describe('a response that passes', () => {
     const gateway = await gatewayOf((_req, res) => void res.status(status).end(), decide, onPassed)
     expect((await ask(gateway.url)).status).toBe(status)
     expect(decide).not.toHaveBeenCalled()
-    expect(onPassed.mock.calls).toEqual([[status]])
+    expect(onPassed.mock.calls.map(([passed]) => passed)).toEqual([status])
   })
 
   it.each([400, 401, 403, 404, 500, 503])('is untouched where a %i is let through', async (status) => {
@@ -223,7 +223,7 @@ describe('a response that passes', () => {
     expect(received).toMatchObject({ status, statusMessage: 'Nope', body: UPSTREAM_TEXT.repeat(2) })
     expect(received.headers['www-authenticate']).toBe(`${CHALLENGE}, Basic realm="x"`)
     expect(received.headers['set-cookie']).toEqual(['upstream=1; Path=/'])
-    expect(onPassed.mock.calls).toEqual([[status]])
+    expect(onPassed.mock.calls.map(([passed]) => passed)).toEqual([status])
   })
 
   it('passes with compression on either side', async () => {

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { startDcrGateway, type DcrGateway } from '../support/dcr-gateway.js'
 import { startWorld, type World } from '../support/gateway.js'
 import { createPerson } from '../support/person.js'
+import { refusalOf } from '../support/refusal.js'
 import type { TestServer } from '../support/server.js'
 import { SDKS, type ConnectOptions } from './sdk-clients.js'
 import { UPSTREAMS } from './upstreams.js'
@@ -67,12 +68,13 @@ describe.each(UPSTREAMS)('through http-proxy-middleware, an MCP server of $name'
           return answer
         },
       }
-      await expect(connect(url, options)).rejects.toThrow()
-      expect(answers.map(({ status }) => status)).toContain(401)
+      const authorizationUrl = `${gateway.url}/api/oauth/authorize/notes`
+      await expect(connect(url, options)).rejects.toThrow(authorizationUrl)
       for (const answer of answers) {
-        expect(await answer.json()).toMatchObject({
+        expect(answer.status).toBe(200)
+        expect(await refusalOf(answer)).toMatchObject({
           code: 'authorization_required',
-          authorizationUrl: `${gateway.url}/api/oauth/authorize/notes`,
+          authorizationUrl,
         })
         expect(answer.headers.get('www-authenticate')).toBeNull()
       }

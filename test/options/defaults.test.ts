@@ -13,6 +13,8 @@ describe('without options', () => {
     baseUrl: undefined,
     servers: undefined,
     user: undefined,
+    onAuthorizationRequired: undefined,
+    onElicitationComplete: undefined,
     admin: undefined,
     clientName: undefined,
     clientMetadataUrl: undefined,

@@ -13,6 +13,8 @@ export interface DcrGatewayOptions extends StartAppOptions {
   servers: Record<string, string>
   /** Beside `baseUrl`, `servers` and `store`, which are set here. */
   options?: (url: string) => Options
+  /** Mounted before the middleware. */
+  before?: (app: Express) => void
   /** More routes, mounted after the middleware. */
   routes?: (app: Express, dcr: McpDcr) => void
   /** Instead of a proxy at each server's path. */
@@ -56,6 +58,7 @@ export async function startDcrGateway(given: DcrGatewayOptions): Promise<DcrGate
       logger: { debug: note('debug'), info: note('info'), warn: note('warn'), error: note('error') },
       ...given.options?.(url),
     })
+    given.before?.(express)
     express.use(dcr)
     given.routes?.(express, dcr)
     if (given.mountServers === false) return

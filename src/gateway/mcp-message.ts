@@ -1,0 +1,52 @@
+/** A JSON-RPC request of an MCP client. */
+export interface McpRequest {
+  readonly id: string | number
+  readonly method: string
+  readonly params: Readonly<Record<string, unknown>>
+}
+
+/** What an MCP client has posted. */
+export interface McpMessage {
+  /** Those that want an answer; notifications and responses want none. */
+  readonly requests: readonly McpRequest[]
+  /** A list, as versions before 2025-06-18 allow. */
+  readonly isBatch: boolean
+}
+
+/** Of one batch; each is answered. */
+const MAX_BATCH = 1000
+
+/** Reads a parsed body; undefined where it is no JSON-RPC 2.0. */
+export function readMcpMessage(body: unknown): McpMessage | undefined {
+  const isBatch = Array.isArray(body)
+  const items: unknown[] = isBatch ? body : [body]
+  if (items.length === 0 || items.length > MAX_BATCH || !items.every(isJsonRpc)) return undefined
+  return { requests: items.filter(isRequest).map(toRequest), isBatch }
+}
+
+/** @param text of a body, in JSON */
+export function parseMcpMessage(text: string): McpMessage | undefined {
+  try {
+    return readMcpMessage(JSON.parse(text))
+  } catch {
+    return undefined
+  }
+}
+
+type JsonRpc = Readonly<Record<string, unknown>>
+
+function isJsonRpc(value: unknown): value is JsonRpc {
+  return isObject(value) && value['jsonrpc'] === '2.0'
+}
+
+function isRequest({ id, method }: JsonRpc): boolean {
+  return typeof method === 'string' && (typeof id === 'string' || typeof id === 'number')
+}
+
+function toRequest({ id, method, params }: JsonRpc): McpRequest {
+  return { id: id as string | number, method: method as string, params: isObject(params) ? params : {} }
+}
+
+export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,47 @@
+import type { IncomingMessage } from 'node:http'
+import { replaceHeader } from './replace-header.js'
+
+/**
+ * Reads a request's whole body and puts it back, so that whoever reads it next finds it as it came.
+ *
+ * @param limit in bytes; of a longer body nothing is known, and it is put back as far as it was read
+ * @returns the body; undefined where it is longer than the limit, was cut off, or is being read by somebody else
+ */
+export async function readAhead(req: IncomingMessage, limit: number): Promise<Buffer | undefined> {
+  // Whoever has attached a listener for data, or has read to the end, must not be disturbed.
+  if (req.readableFlowing !== null || req.readableEnded || req.destroyed) return undefined
+  const announced = Number(req.headers['content-length'] ?? 0)
+  if (announced > limit) return undefined
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = []
+    let size = 0
+    const finish = (isWhole: boolean): void => {
+      req.off('readable', read)
+      req.off('close', abort)
+      const body = Buffer.concat(chunks)
+      // In the same turn in which it was read to its end, or the stream would have ended by the next.
+      if (size > 0) req.unshift(body)
+      resolve(isWhole ? body : undefined)
+    }
+    const abort = (): void => finish(false)
+    const read = (): void => {
+      for (let chunk = req.read() as Buffer | null; chunk !== null; chunk = req.read() as Buffer | null) {
+        chunks.push(chunk)
+        size += chunk.length
+        if (size > limit) return finish(false)
+      }
+      if (req.complete) finish(true)
+    }
+    req.on('readable', read)
+    req.once('close', abort)
+  })
+}
+
+/** Puts another body in the place of one that {@link readAhead} has put back. */
+export function replaceBody(req: IncomingMessage, body: Buffer): void {
+  req.read()
+  req.unshift(body)
+  if (req.headers['content-length'] !== undefined) {
+    replaceHeader(req, 'content-length', String(body.length))
+  }
+}

@@ -1,0 +1,121 @@
+import { createHash } from 'node:crypto'
+import type { Sealer } from '../security/seal.js'
+import { isObject, type McpRequest } from './mcp-message.js'
+
+/** How long a person may take, in milliseconds. */
+const LIFETIME = 10 * 60_000
+/** How often one request is answered by asking for the same sign-in. */
+const MAX_ROUNDS = 20
+/** What a client has to bring back may hold an upstream's own state; in characters. */
+const MAX_LENGTH = 16_384
+
+const PREFIX = 'mcp-dcr.'
+
+/** What a request that waits for a sign-in brings back with its retry (MCP 2026-07-28, `requestState`). */
+interface State {
+  readonly round: number
+  /** Epoch milliseconds. */
+  readonly expiresAt: number
+  /** What the request had brought for its server, which is restored for the retry that is served. */
+  readonly inner: Readonly<Record<string, unknown>>
+}
+
+/** Where a state is good for. */
+export interface StatePlace {
+  readonly server: string
+  readonly user: string
+  readonly request: McpRequest
+}
+
+/** `foreign`: not ours, but the MCP server's own. `refused`: forged, too old, another user's or another request's. */
+export type OpenedState = State | 'foreign' | 'refused'
+
+/**
+ * The `requestState` of requests that wait for a sign-in: sealed, and bound to the user, the server, the
+ * request and the time, since the client that echoes it is not to be trusted.
+ */
+export interface RequestStates {
+  /** Undefined where the request has been asked often enough, or is too large to be remembered. */
+  seal(place: StatePlace, before: State | undefined): Promise<string | undefined>
+  open(place: StatePlace): Promise<OpenedState>
+}
+
+export function createRequestStates(sealer: Sealer, clock: () => number): RequestStates {
+  return {
+    async seal(place, before) {
+      const round = (before?.round ?? 0) + 1
+      const context = contextOf(place)
+      if (round > MAX_ROUNDS || context === undefined) return undefined
+      const state: State = {
+        round,
+        expiresAt: clock() + LIFETIME,
+        inner: before?.inner ?? pick(place.request.params, RETRY_MEMBERS),
+      }
+      const sealed = PREFIX + (await sealer.seal(JSON.stringify(state), context))
+      return sealed.length > MAX_LENGTH ? undefined : sealed
+    },
+
+    async open(place) {
+      const { requestState } = place.request.params
+      if (typeof requestState !== 'string' || !requestState.startsWith(PREFIX)) return 'foreign'
+      const context = contextOf(place)
+      if (context === undefined) return 'refused'
+      try {
+        const state = JSON.parse(await sealer.open(requestState.slice(PREFIX.length), context)) as State
+        return state.expiresAt > clock() ? state : 'refused'
+      } catch {
+        return 'refused'
+      }
+    },
+  }
+}
+
+/** The members of a retry's `params` that its first request does not have. */
+const RETRY_MEMBERS = ['inputResponses', 'requestState']
+
+/** The `params` that the MCP server is to see. */
+export function restoredParams(
+  params: Readonly<Record<string, unknown>>,
+  { inner }: State,
+): Record<string, unknown> {
+  return { ...omit(params, RETRY_MEMBERS), ...inner }
+}
+
+/** What a person's client says they did: to accept is to open the URL, not to be done (MCP, elicitation). */
+export function isDeclined({ params }: McpRequest, input: string): boolean {
+  const { inputResponses } = params
+  const response = isObject(inputResponses) ? inputResponses[input] : undefined
+  return isObject(response) && (response['action'] === 'decline' || response['action'] === 'cancel')
+}
+
+/** Undefined where the request is nested too deeply to be told from another. */
+function contextOf({ server, user, request: { method, params } }: StatePlace): string[] | undefined {
+  try {
+    // `_meta` differs from one try to the next: it names progress tokens.
+    const own = canonical(omit(params, [...RETRY_MEMBERS, '_meta']))
+    return [
+      'request-state',
+      server,
+      user,
+      createHash('sha256').update(`${method} ${own}`).digest('base64url'),
+    ]
+  } catch {
+    return undefined
+  }
+}
+
+/** JSON whose members are in order. */
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`
+  if (!isObject(value)) return JSON.stringify(value)
+  const members = Object.keys(value).sort()
+  return `{${members.map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`).join()}}`
+}
+
+function pick(from: Readonly<Record<string, unknown>>, names: readonly string[]): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(from).filter(([name]) => names.includes(name)))
+}
+
+function omit(from: Readonly<Record<string, unknown>>, names: readonly string[]): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(from).filter(([name]) => !names.includes(name)))
+}

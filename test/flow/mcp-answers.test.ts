@@ -1,0 +1,482 @@
+import express5, { type Express, type RequestHandler } from 'express'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { AuthorizationRequiredDetails, ElicitationCompleteDetails, Options } from '../../src/index.js'
+import { startDcrGateway, type DcrGateway } from '../support/dcr-gateway.js'
+import { express4, startWorld, type World } from '../support/gateway.js'
+import { createPerson } from '../support/person.js'
+
+let world: World
+let gateway: DcrGateway
+let now: number
+let options: Options
+let completed: ElicitationCompleteDetails[]
+
+beforeEach(async () => {
+  now = Date.now()
+  completed = []
+  options = {}
+  world = await startWorld({ mcpServer: { sessions: true } })
+})
+
+afterEach(async () => {
+  await gateway.close()
+  await world.close()
+})
+
+async function start(before?: RequestHandler, express?: typeof express5): Promise<void> {
+  gateway = await startDcrGateway({
+    servers: { notes: world.mcpServer.url },
+    ...(express !== undefined && { express }),
+    options: () => ({
+      clock: () => now,
+      onElicitationComplete: (details) => void completed.push(details),
+      ...options,
+    }),
+    ...(before !== undefined && { before: (app: Express) => void app.use(before) }),
+  })
+}
+
+async function signIn(user = 'alice'): Promise<void> {
+  const person = createPerson()
+  person.setCookie(gateway.url, `user=${user}; Path=/`)
+  expect((await person.signIn(connectUrl(), { login: user })).text).toContain('Connected')
+}
+
+const connectUrl = (): string => `${gateway.url}/api/oauth/authorize/notes`
+
+type Json = Record<string, unknown>
+
+interface Answer {
+  readonly status: number
+  readonly headers: Headers
+  readonly body: Json & { error?: Json & { data?: Json }; result?: Json }
+}
+
+const MCP = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
+
+async function post(body: unknown, headers: Record<string, string> = {}, user = 'alice'): Promise<Answer> {
+  const answer = await fetch(`${gateway.url}/mcp/notes`, {
+    method: 'POST',
+    headers: { ...MCP, 'x-user': user, ...headers },
+    body: typeof body === 'string' ? body : JSON.stringify(body),
+  })
+  const text = await answer.text()
+  return {
+    status: answer.status,
+    headers: answer.headers,
+    body: text === '' ? {} : (JSON.parse(text) as Json),
+  }
+}
+
+const rpc = (method: string, params: Json = {}, id: string | number = 7): Json => ({
+  jsonrpc: '2.0',
+  id,
+  method,
+  params,
+})
+const initialize = (capabilities: unknown, protocolVersion: unknown = '2025-11-25'): Json =>
+  rpc('initialize', { protocolVersion, capabilities, clientInfo: { name: 'test', version: '1' } })
+const CALL = { name: 'add', arguments: { a: 1, b: 2 } }
+
+/** What a client of 2026-07-28 sends with each request. */
+const modern = (capabilities: unknown = { elicitation: { url: {} } }): Json => ({
+  _meta: {
+    'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+    'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' },
+    'io.modelcontextprotocol/clientCapabilities': capabilities,
+  },
+})
+
+const URLS = { elicitation: { url: {} } }
+
+function expectElicitation({ status, body }: Answer, id: unknown): { elicitationId: string } {
+  expect([status, body]).toMatchObject([
+    200,
+    { jsonrpc: '2.0', id, error: { code: -32042, message: expect.stringContaining(connectUrl()) as string } },
+  ])
+  const [elicitation] = body.error?.data?.['elicitations'] as { elicitationId: string }[]
+  expect(elicitation).toEqual({
+    mode: 'url',
+    elicitationId: expect.stringMatching(/^[\w-]{36}$/) as string,
+    url: connectUrl(),
+    message: expect.stringContaining('notes') as string,
+  })
+  return elicitation as { elicitationId: string }
+}
+
+function expectToolText({ status, body }: Answer, id: unknown): void {
+  expect([status, body]).toMatchObject([200, { jsonrpc: '2.0', id, result: { isError: true } }])
+  expect(body.result?.['content']).toEqual([
+    { type: 'text', text: expect.stringContaining(connectUrl()) as string },
+  ])
+}
+
+function expectError({ status, body }: Answer, id: unknown): void {
+  expect([status, body]).toMatchObject([200, { jsonrpc: '2.0', id, error: { code: -32010 } }])
+  expect(body.error?.['message']).toContain(connectUrl())
+  expect(body.error?.data).toMatchObject({ code: 'authorization_required', authorizationUrl: connectUrl() })
+}
+
+describe('a client of MCP up to 2025-11-25', () => {
+  beforeEach(() => start())
+
+  it('that opens URLs is asked to, by initialize', async () => {
+    expectElicitation(await post(initialize(URLS)), 7)
+  })
+
+  it.each<[string, unknown, unknown]>([
+    ['forms alone, as elicitation: {} means', { elicitation: {} }, '2025-11-25'],
+    ['forms alone', { elicitation: { form: {} } }, '2025-11-25'],
+    ['nothing', {}, '2025-11-25'],
+    ['URLs in a version that has none', URLS, '2025-06-18'],
+    ['nonsense', { elicitation: { url: true } }, '2025-11-25'],
+    ['a list', [URLS], '2025-11-25'],
+    ['null', null, '2025-11-25'],
+    ['a version that is no text', URLS, 20251125],
+  ])('that declares %s gets an error whose message has the URL', async (_name, capabilities, version) => {
+    expectError(await post(initialize(capabilities, version)), 7)
+  })
+
+  /** A session that was opened while its user was connected, and lost that. */
+  async function session(capabilities: unknown): Promise<Record<string, string>> {
+    await signIn()
+    const opened = await post(initialize(capabilities))
+    const id = opened.headers.get('mcp-session-id') ?? ''
+    expect(id).not.toBe('')
+    await gateway.dcr.disconnect('alice', 'notes')
+    return { 'mcp-session-id': id, 'mcp-protocol-version': '2025-11-25' }
+  }
+
+  it('is asked to open the URL by whatever it has said at the start of its session', async () => {
+    const headers = await session(URLS)
+    expectElicitation(await post(rpc('tools/call', CALL, 'a'), headers), 'a')
+    expectElicitation(await post(rpc('tools/list', {}, 0), headers), 0)
+    expectElicitation(await post(rpc('prompts/get', { name: 'x' }), headers), 7)
+  })
+
+  it('gets the URL as a tool’s text, and as an error’s message, where it opens none', async () => {
+    const headers = await session({})
+    expectToolText(await post(rpc('tools/call', CALL, 'a'), headers), 'a')
+    expectError(await post(rpc('tools/list', {}, 0), headers), 0)
+  })
+
+  it('gets the text where nothing is known of its session', async () => {
+    await session(URLS)
+    expectToolText(await post(rpc('tools/call', CALL), { 'mcp-session-id': 'another' }), 7)
+    expectToolText(await post(rpc('tools/call', CALL)), 7)
+  })
+
+  it('gets an answer for each request of a batch (2025-03-26)', async () => {
+    const batch = [
+      rpc('tools/call', CALL, 1),
+      { jsonrpc: '2.0', method: 'notifications/initialized' },
+      rpc('tools/list', {}, 'two'),
+    ]
+    const { status, body } = await post(batch)
+    const [first, second, ...more] = body as unknown as Answer['body'][]
+    expect([status, more]).toEqual([200, []])
+    expectToolText({ status, headers: new Headers(), body: first ?? {} }, 1)
+    expectError({ status, headers: new Headers(), body: second ?? {} }, 'two')
+  })
+
+  it('has no notification answered with 200: that would mean that it was taken', async () => {
+    const { status, body } = await post({ jsonrpc: '2.0', method: 'notifications/initialized' })
+    expect([status, 'id' in body, body.error?.data?.['code']]).toEqual([403, false, 'authorization_required'])
+  })
+
+  it('is told that there is no stream and no session to end, not to authorize itself', async () => {
+    const headers = { 'x-user': 'alice', 'mcp-session-id': 'lost' }
+    for (const request of [
+      { method: 'GET', headers: { ...headers, accept: 'text/event-stream' } },
+      { method: 'DELETE', headers },
+    ]) {
+      const answer = await fetch(`${gateway.url}/mcp/notes`, request)
+      expect([answer.status, answer.headers.get('allow')]).toEqual([405, 'POST'])
+      expect(answer.headers.get('www-authenticate')).toBeNull()
+      await answer.body?.cancel()
+    }
+  })
+
+  it('is told what is wrong where signing in is not possible', async () => {
+    world.authorizationServer.metadata = (document) => ({ ...document, registration_endpoint: undefined })
+    const { status, body } = await post(rpc('tools/call', CALL))
+    expect(status).toBe(200)
+    expect(JSON.stringify(body.result?.['content'])).toContain('does not offer dynamic client registration')
+    expect(JSON.stringify(body.result?.['content'])).toContain(`${gateway.url}/api/oauth/callback`)
+  })
+
+  it('tells whoever has its session when the person has signed in', async () => {
+    const headers = await session(URLS)
+    const { elicitationId } = expectElicitation(await post(rpc('tools/call', CALL), headers), 7)
+    expect(completed).toEqual([])
+    await signIn('alice')
+    expect(completed).toEqual([
+      { user: 'alice', server: 'notes', elicitationId, sessionId: headers['mcp-session-id'] },
+    ])
+    await signIn('alice')
+    expect(completed).toHaveLength(1)
+  })
+})
+
+describe('a client of MCP 2026-07-28', () => {
+  beforeEach(() => start())
+
+  const call = (more: Json = {}, capabilities: unknown = URLS): Json =>
+    rpc('tools/call', { ...CALL, ...modern(capabilities), ...more })
+
+  async function askedForInput(body: Json = call()): Promise<string> {
+    const answer = await post(body)
+    expect([answer.status, answer.body]).toEqual([
+      200,
+      {
+        jsonrpc: '2.0',
+        id: 7,
+        result: {
+          resultType: 'input_required',
+          inputRequests: {
+            'mcp-dcr': {
+              method: 'elicitation/create',
+              params: { mode: 'url', url: connectUrl(), message: expect.any(String) as string },
+            },
+          },
+          requestState: expect.stringMatching(/^mcp-dcr\./) as string,
+        },
+      },
+    ])
+    return answer.body.result?.['requestState'] as string
+  }
+
+  const retry = (requestState: unknown, action: unknown = 'accept', more: Json = {}): Json =>
+    call({ requestState, inputResponses: { 'mcp-dcr': { action } }, ...more })
+
+  it.each(['tools/call', 'prompts/get', 'resources/read'])(
+    'that opens URLs is asked for input by %s',
+    async (method) => {
+      await askedForInput(rpc(method, { name: 'x', ...modern() }))
+    },
+  )
+
+  it('gets an error with the URL by other methods, and where it opens no URLs', async () => {
+    expectError(await post(rpc('tools/list', modern())), 7)
+    expectError(await post(rpc('server/discover', modern())), 7)
+    expectError(await post(rpc('prompts/get', modern({}))), 7)
+    const text = await post(call({}, { elicitation: {} }))
+    expectToolText(text, 7)
+    expect(text.body.result?.['resultType']).toBe('complete')
+  })
+
+  it('is asked again until the person is connected: to accept is not to be done', async () => {
+    let state = await askedForInput()
+    for (let round = 0; round < 3; round++) state = await askedForInput(retry(state))
+    await signIn()
+    const served = await post(retry(state))
+    expect(JSON.stringify(served.body)).not.toContain('input_required')
+    // The MCP server is of an older version, and says so itself: it was asked.
+    expect(world.mcpServer.requests.at(-1)?.authorization).toMatch(/^Bearer ey/)
+  })
+
+  it('is not asked without end', async () => {
+    let state = await askedForInput()
+    for (let round = 1; round < 20; round++) state = await askedForInput(retry(state))
+    expectToolText(await post(retry(state)), 7)
+  })
+
+  it.each(['decline', 'cancel'])('is not asked again after %s', async (action) => {
+    const state = await askedForInput()
+    const { status, body } = await post(retry(state, action))
+    expect([status, body.result?.['isError']]).toEqual([200, true])
+    expect(JSON.stringify(body)).toContain('declined')
+    expect(JSON.stringify(body)).toContain(connectUrl())
+  })
+
+  it.each<[string, (state: string) => Promise<Answer>]>([
+    ['altered', (state) => post(retry(`${state.slice(0, -4)}AAAA`))],
+    ['made up', () => post(retry('mcp-dcr.eyJhbGciOiJub25lIn0..'))],
+    ['of another request', (state) => post(retry(state, 'accept', { arguments: { a: 1, b: 3 } }))],
+    ['of another method', (state) => post({ ...retry(state), method: 'prompts/get' })],
+    ['of another user', (state) => post(retry(state), {}, 'bob')],
+    [
+      'too old',
+      (state) => {
+        now += 10 * 60_000
+        return post(retry(state))
+      },
+    ],
+  ])('is refused a requestState that is %s, connected or not', async (_name, use) => {
+    const state = await askedForInput()
+    const refused = { code: -32602, data: { code: 'invalid_request' } }
+    const method = (answer: Answer): unknown => answer.body.error ?? answer.body.result
+    const before = await use(state)
+    await signIn()
+    await signIn('bob')
+    world.mcpServer.requests.length = 0
+    for (const answer of [before, await use(state)]) {
+      if (answer.body.result === undefined) expect(method(answer)).toMatchObject(refused)
+      else
+        expect(answer.body.result).toMatchObject({ isError: true, _meta: { 'mcp-dcr/error': refused.data } })
+    }
+    expect(world.mcpServer.requests).toEqual([])
+  })
+})
+
+describe('what a retry brings the MCP server', () => {
+  const seen = (): Json => JSON.parse(world.mcpServer.requests.at(-1)?.body ?? '') as Json
+
+  it.each<[string, RequestHandler | undefined, typeof express5]>([
+    ['a streamed body', undefined, express5],
+    ['a streamed body, Express 4', undefined, express4],
+  ])(
+    'is its own: what it had asked for before, and nothing of ours, of %s',
+    async (_name, before, express) => {
+      await start(before, express)
+      const own = {
+        requestState: 'the server’s own',
+        inputResponses: { name: { action: 'accept', content: { a: 1 } } },
+      }
+      const params = { ...CALL, ...modern() }
+      const asked = await post(rpc('tools/call', { ...params, ...own }))
+      const requestState = asked.body.result?.['requestState']
+      await signIn()
+      await post(
+        rpc(
+          'tools/call',
+          { ...params, requestState, inputResponses: { 'mcp-dcr': { action: 'accept' } } },
+          8,
+        ),
+      )
+      expect(seen()).toEqual(rpc('tools/call', { ...params, ...own }, 8))
+      // One whose upstream had asked for nothing.
+      await gateway.dcr.disconnect('alice', 'notes')
+      const again = (await post(rpc('tools/call', params))).body.result?.['requestState']
+      await signIn()
+      await post(rpc('tools/call', { ...params, requestState: again, inputResponses: {} }, 9))
+      expect(seen()).toEqual(rpc('tools/call', params, 9))
+    },
+  )
+})
+
+describe('other clients', () => {
+  it('get problem details with the URL', async () => {
+    await start()
+    const answer = await fetch(`${gateway.url}/mcp/notes`, { headers: { 'x-user': 'alice' } })
+    expect([answer.status, answer.headers.get('content-type')]).toEqual([401, 'application/problem+json'])
+    expect(await answer.json()).toMatchObject({
+      code: 'authorization_required',
+      authorizationUrl: connectUrl(),
+    })
+  })
+
+  it.each([
+    ['no JSON-RPC', '{"hello": "world"}'],
+    ['an empty list', '[]'],
+    ['a list with something else in it', '[{"jsonrpc":"2.0","id":1,"method":"ping"}, 1]'],
+    ['nested without end', `{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`],
+    ['longer than is read ahead', JSON.stringify(rpc('tools/call', { filler: 'x'.repeat(4 * 1024 * 1024) }))],
+  ])('get them too for a body that is %s', async (_name, body) => {
+    await start()
+    const { status, body: problem } = await post(body)
+    expect([status, problem['code']]).toEqual([401, 'authorization_required'])
+  })
+
+  it('may leave in the middle of a body', async () => {
+    await start()
+    const cut = new AbortController()
+    const stream = new ReadableStream<Uint8Array>({
+      start: (it) => it.enqueue(new TextEncoder().encode('{"jsonrpc":"2.0"')),
+    })
+    const arrived = new Promise<void>((resolve) => {
+      gateway.intercept = () => {
+        resolve()
+        return false
+      }
+    })
+    const request = fetch(`${gateway.url}/mcp/notes`, {
+      method: 'POST',
+      headers: { ...MCP, 'x-user': 'alice' },
+      body: stream,
+      duplex: 'half',
+      signal: cut.signal,
+    })
+    await arrived
+    cut.abort()
+    await expect(request).rejects.toThrow()
+    gateway.intercept = undefined
+    expectToolText(await post(rpc('tools/call', CALL)), 7)
+  })
+})
+
+describe('a gateway that answers in its own way (onAuthorizationRequired)', () => {
+  const told: AuthorizationRequiredDetails[] = []
+
+  beforeEach(() => {
+    told.length = 0
+  })
+
+  it('is told who and where, and its answer is sent to browsers and programs alike', async () => {
+    options = {
+      onAuthorizationRequired: async (req, details) => {
+        told.push(details)
+        return {
+          status: 418,
+          headers: { 'x-own': 'yes' },
+          body: { go: details.authorizationUrl, path: req.originalUrl },
+        }
+      },
+    }
+    await start()
+    const { status, headers, body } = await post(rpc('tools/call', CALL))
+    expect([status, headers.get('x-own'), body]).toEqual([
+      418,
+      'yes',
+      { go: connectUrl(), path: '/mcp/notes' },
+    ])
+    const page = await createPerson().open(`${gateway.url}/mcp/notes`, { headers: { 'x-user': 'alice' } })
+    expect([page.status, page.text]).toEqual([418, JSON.stringify({ go: connectUrl(), path: '/mcp/notes' })])
+    expect(told).toHaveLength(2)
+    expect(told[0]).toMatchObject({
+      server: 'notes',
+      user: 'alice',
+      elicitations: [{ mode: 'url', url: connectUrl() }],
+    })
+    await signIn()
+  })
+
+  it('may leave it to us', async () => {
+    options = { onAuthorizationRequired: () => undefined }
+    await start()
+    expectToolText(await post(rpc('tools/call', CALL)), 7)
+  })
+
+  it('that fails is an error of the gateway, and nothing of it is shown', async () => {
+    options = {
+      onAuthorizationRequired: () => {
+        throw new Error('the password is hunter2')
+      },
+    }
+    await start()
+    const { body } = await post(rpc('tools/call', CALL))
+    expect(JSON.stringify(body)).toContain('internal_error')
+    expect(JSON.stringify(body)).not.toContain('hunter2')
+    expect(gateway.log.join('\n')).toContain('hunter2')
+  })
+})
+
+describe('a connect URL', () => {
+  beforeEach(() => start())
+
+  it('binds what comes of it to whoever opens it, and to nobody else', async () => {
+    expectToolText(await post(rpc('tools/call', CALL)), 7)
+    await signIn('bob')
+    expect(await gateway.dcr.connections('bob')).toMatchObject([{ state: 'connected' }])
+    expectToolText(await post(rpc('tools/call', CALL)), 7)
+  })
+
+  it('needs somebody who is signed in to the gateway, and a server that it declares', async () => {
+    const nobody = await createPerson().open(connectUrl())
+    expect([nobody.status, nobody.text.includes('user_required')]).toEqual([401, true])
+    const alice = createPerson()
+    alice.setCookie(gateway.url, 'user=alice; Path=/')
+    const unknown = await alice.open(`${gateway.url}/api/oauth/authorize/elsewhere`)
+    expect([unknown.status, unknown.text.includes('unknown_server')]).toEqual([404, true])
+  })
+})
