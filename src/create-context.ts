@@ -31,6 +31,7 @@ export function createContext(config: Config): { context: GatewayContext; close:
     leases: createLeases(storeOfLeases(store, clock), { clock }),
     discover: createDiscover(fetch, { timeout, clock, local: config.local, providerOf }),
     providerOf,
+    refusals: new BoundedMap(REMEMBERED),
     fetch,
     reachOf: (server) => (server.declared || config.local ? reachOf(server.url) : 'public'),
     reachOfRegistration: ({ serverUrl }) =>
@@ -51,6 +52,7 @@ export function createContext(config: Config): { context: GatewayContext; close:
     mcpSessions: createMcpSessions(),
     requestStates: createRequestStates(sealer, clock),
     elicitations: new BoundedMap(REMEMBERED),
+    registeredAgain: new BoundedMap(REMEMBERED),
     undeclared: new BoundedMap(1000),
     accepted: new WeakSet(),
     signIns: new BoundedMap(REMEMBERED),

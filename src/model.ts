@@ -125,16 +125,16 @@ export interface Registration {
   readonly substituted?: Readonly<Record<string, unknown>>
   readonly clientId?: string
   /** Sealed at rest. */
-  readonly clientSecret?: string
+  readonly clientSecret?: string | undefined
   readonly tokenEndpointAuthMethod?: TokenEndpointAuthMethod
   /** Epoch seconds (RFC 7591 §3.2.1). */
   readonly clientIdIssuedAt?: number
   /** Epoch seconds; 0 is never (RFC 7591 §3.2.1). */
-  readonly clientSecretExpiresAt?: number
+  readonly clientSecretExpiresAt?: number | undefined
   /** When this secret came, or its expiry was put off last, in epoch milliseconds. */
   readonly clientSecretObtainedAt?: number
-  /** The redirect URI for which it was registered before. */
-  readonly movedFrom?: string
+  /** The redirect URIs for which it was registered before, the newest last. */
+  readonly movedFrom?: readonly string[]
   /** When it was last tried to renew the secret, which is due still, in epoch milliseconds. */
   readonly renewalTriedAt?: number | undefined
   /** When an attempt to replace this registration was cut off, in epoch milliseconds: its issuer may hold a client that nobody uses. */

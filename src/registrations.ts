@@ -175,7 +175,10 @@ const NOT_CHANGEABLE = [
   'registration_client_uri', 'software_statement',
 ] // prettier-ignore
 
-function assertChangeable(clientMetadata: unknown, { server, redirectUri }: Registration): void {
+function assertChangeable(
+  clientMetadata: unknown,
+  { server, redirectUri, clientSecret }: Registration,
+): void {
   const refuse = (message: string): never => {
     throw new McpDcrError('invalid_request', message, {
       server,
@@ -188,7 +191,28 @@ function assertChangeable(clientMetadata: unknown, { server, redirectUri }: Regi
   if (Object.keys(clientMetadata).length === 0) return refuse('The client metadata is empty.')
   const fixed = NOT_CHANGEABLE.find((name) => name in clientMetadata)
   if (fixed !== undefined) return refuse(`${fixed} is the issuer’s own and cannot be changed.`)
-  const { redirect_uris: uris } = clientMetadata as { redirect_uris?: unknown }
+  const {
+    redirect_uris: uris,
+    token_endpoint_auth_method: method,
+    ...more
+  } = clientMetadata as Record<string, unknown>
+  if (method !== undefined) {
+    const isPossible =
+      method === 'none' ||
+      ((method === 'client_secret_basic' || method === 'client_secret_post') && clientSecret !== undefined)
+    if (!isPossible)
+      return refuse('token_endpoint_auth_method has to be none, or one for which the client has a secret.')
+  }
+  for (const [member, needed] of [
+    ['grant_types', 'authorization_code'],
+    ['response_types', 'code'],
+  ] as const) {
+    const value = more[member]
+    if (value !== undefined && !(Array.isArray(value) && value.includes(needed)))
+      return refuse(`${member} has to hold ${needed}, or sign-ins would fail.`)
+  }
+  if (more['scope'] === null)
+    return refuse('scope cannot be removed: a client without one may ask for nothing.')
   if (uris !== undefined && !(Array.isArray(uris) && uris.includes(redirectUri))) {
     return refuse(`redirect_uris has to hold ${redirectUri}, or sign-ins would fail.`)
   }

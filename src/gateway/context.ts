@@ -22,6 +22,8 @@ export interface GatewayContext {
   readonly requestStates: RequestStates
   /** MCP clients that were asked to open a URL, by user and server, until somebody has signed in there. */
   readonly elicitations: BoundedMap<string, readonly PendingElicitation[]>
+  /** When people had a registration made again, in epoch milliseconds, by its key. */
+  readonly registeredAgain: BoundedMap<string, number>
   /** Undeclared servers that a user has met through their challenge, by user and name. */
   readonly undeclared: BoundedMap<string, BoundedMap<string, Server>>
   /** Connections whose token their upstream has accepted. */

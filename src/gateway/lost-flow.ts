@@ -4,8 +4,8 @@ import { registrationKey } from '../store/records.js'
 import { baseUrlOf } from './base-url.js'
 import type { GatewayContext } from './context.js'
 
-/** How old a registration is before a person may have it made again, in milliseconds: each leaves a client behind. */
-const LEAST_AGE = 10 * 60_000
+/** How long people wait for another registration after they had one made again, in milliseconds: each may leave a client behind. */
+const PAUSE = 10 * 60_000
 
 /** A sign-in that has not come back, and its registration. */
 export interface LostFlow {
@@ -17,10 +17,11 @@ export interface LostFlow {
 /**
  * A user's sign-in to a server that has not come back to this browser, where registering again could help: a
  * provider that has dropped the client says so on its own page alone (SPEC 45). Undefined where the client is
- * not a dynamically registered one, or another one by now, or was registered within the last ten minutes.
+ * not a dynamically registered one, or another one by now, or somebody had it made again within the last ten
+ * minutes.
  */
 export async function findLostFlow(
-  { config, cookies, oauth }: GatewayContext,
+  { config, cookies, oauth, registeredAgain }: GatewayContext,
   req: Request,
   user: string,
   server: string,
@@ -29,7 +30,8 @@ export async function findLostFlow(
     if (flow.user !== user || flow.server !== server || flow.clientSource !== 'dynamic') continue
     const key = registrationKey(server, flow.authorizationServer.issuer, flow.redirectUri)
     const held = (await oauth.records.registrations.get(key))?.value
-    if (held?.clientId === flow.clientId && held.createdAt + LEAST_AGE <= oauth.clock()) return { flow, key }
+    const mayBe = oauth.clock() >= (registeredAgain.get(key) ?? -PAUSE) + PAUSE
+    if (held?.clientId === flow.clientId && mayBe) return { flow, key }
   }
   return undefined
 }

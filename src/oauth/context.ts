@@ -1,3 +1,4 @@
+import type { BoundedMap } from '../bounded-map.js'
 import type { Logger, Registration, Server } from '../model.js'
 import type { ProviderOf } from '../providers/provider-lookup.js'
 import type { GuardedFetch, Reach } from '../security/guarded-fetch.js'
@@ -13,6 +14,8 @@ export interface OAuthContext {
   readonly leases: Leases
   readonly discover: Discover
   readonly providerOf: ProviderOf
+  /** When issuers refused registered clients lately, in epoch milliseconds, by MCP server and issuer. */
+  readonly refusals: BoundedMap<string, readonly number[]>
   readonly fetch: GuardedFetch
   readonly reachOf: (server: Server) => Reach
   /** That of the MCP server of a registration, which may not be declared any more. */

@@ -39,15 +39,8 @@ export async function forgetServer(
   name: string,
   declared: Server | undefined,
 ): Promise<void> {
-  const { connections, registrations } = context.records
-  const disconnections: (() => Promise<unknown>)[] = []
-  for await (const { value } of connections.list(serverPrefix(name))) {
-    const server = declared ?? bareServer(name, value.serverUrl)
-    disconnections.push(() => disconnect(context, server, value.user))
-  }
-  for (let at = 0; at < disconnections.length; at += AT_ONCE) {
-    await Promise.all(disconnections.slice(at, at + AT_ONCE).map((end) => end()))
-  }
+  const { registrations } = context.records
+  await disconnectAll(context, name, declared)
   for await (const { key, value } of registrations.list(serverPrefix(name))) {
     await withRegistrationLease(context, value, async () => {
       const held = await registrations.get(key)
@@ -56,7 +49,25 @@ export async function forgetServer(
       await registrations.delete(key, held.version)
     })
   }
+  // Whoever has signed in meanwhile did so by a client that is gone by now.
+  await disconnectAll(context, name, declared)
   context.logger.info('forgot a server', { server: name })
+}
+
+async function disconnectAll(
+  context: OAuthContext,
+  name: string,
+  declared: Server | undefined,
+): Promise<void> {
+  const { connections } = context.records
+  const disconnections: (() => Promise<unknown>)[] = []
+  for await (const { value } of connections.list(serverPrefix(name))) {
+    const server = declared ?? bareServer(name, value.serverUrl)
+    disconnections.push(() => disconnect(context, server, value.user))
+  }
+  for (let at = 0; at < disconnections.length; at += AT_ONCE) {
+    await Promise.all(disconnections.slice(at, at + AT_ONCE).map((end) => end()))
+  }
 }
 
 /** Disconnections under way together: an issuer that does not answer holds each up, for two requests. */

@@ -12,11 +12,12 @@ import type { ClientRequest } from './ensure-client.js'
 import { isPassing, replaceRegistration } from './manage-registration.js'
 import { dropManagement, registerAnew, widened } from './register-anew.js'
 import { redirectUriOf } from './redirect-uri.js'
+import { assertNotRefusedAgain } from './refused-clients.js'
 import { withRegistrationLease } from './registration-lease.js'
 import { registrationRequest } from './registration-request.js'
 import {
   changesOf,
-  coversScope,
+  isScopeless,
   fits,
   hasDrifted,
   isDue,
@@ -36,7 +37,8 @@ export async function dynamicClient(context: OAuthContext, request: ClientReques
   const { issuer } = discovered.authorizationServer
   const { registrations } = context.records
   const key = registrationKey(server.name, issuer, redirectUri)
-  const known = current(context, request, (await registrations.get(key))?.value)
+  const first = (await registrations.get(key))?.value
+  const known = current(context, request, first) ?? (await currentFormer(context, request, key, first))
   if (known !== undefined) return known
   return withRegistrationLease(
     context,
@@ -45,6 +47,7 @@ export async function dynamicClient(context: OAuthContext, request: ClientReques
       const held = await registrations.get(key)
       return (
         current(context, request, held?.value) ??
+        (await currentFormer(context, request, key, held?.value)) ??
         (await bringUpToDate(context, request, key, held)) ??
         registerOrMakeDo(context, request, key)
       )
@@ -59,12 +62,16 @@ async function registerOrMakeDo(
   request: ClientRequest,
   key: string,
 ): Promise<OAuthClient> {
-  const held = await context.records.registrations.get(key)
+  const { registrations } = context.records
+  const held = await registrations.get(key)
+  const { server, discovered } = request
   try {
+    assertNotRefusedAgain(context, server.name, discovered.authorizationServer.issuer)
     return await registerAnew(context, request, key, held)
   } catch (error) {
-    const isOfUse = held !== undefined && fits(held.value, request, context.clock())
-    const client = isOfUse ? toClient(held.value) : undefined
+    const before = held?.value.status === 'registering' ? await newestFormer(context, key) : held?.value
+    const ofUse = before !== undefined && fits(before, request, context.clock()) ? before : undefined
+    const client = toClient(ofUse)
     if (client === undefined || !(error instanceof McpDcrError)) throw error
     context.logger.warn(
       `${error.code}: ${error.message} The client that is held is used as long as it lasts.`,
@@ -90,10 +97,34 @@ function current(
     : toClient(registration)
 }
 
+/** Where another MCP server has the same name by turns, the client that was registered for this one. */
+async function currentFormer(
+  context: OAuthContext,
+  request: ClientRequest,
+  key: string,
+  held: Registration | undefined,
+): Promise<OAuthClient | undefined> {
+  if (held === undefined || held.serverUrl === request.server.url) return undefined
+  for await (const { value } of context.records.registrations.list(formerRegistrationKey(key, ''))) {
+    const client = current(context, request, value)
+    if (client !== undefined) return client
+  }
+  return undefined
+}
+
 function wanted({ clientName }: OAuthContext, request: ClientRequest): Record<string, unknown> {
   const { server, discovered, scope, baseUrl } = request
   const description = { clientName, redirectUri: redirectUriOf(baseUrl) }
   return registrationRequest(server, discovered.authorizationServer, description, scope)
+}
+
+/** The client that was being replaced when the attempt was cut off. */
+async function newestFormer({ records }: OAuthContext, key: string): Promise<Registration | undefined> {
+  let newest: Registration | undefined
+  for await (const { value } of records.registrations.list(formerRegistrationKey(key, ''))) {
+    if (newest === undefined || value.createdAt > newest.createdAt) newest = value
+  }
+  return newest
 }
 
 /**
@@ -112,10 +143,8 @@ async function bringUpToDate(
   if (value.serverUrl !== request.server.url || !isManaged(value) || value.status !== 'registered')
     return undefined
   const changes = changesOf(value, wanted(context, request), request.server)
-  // A client that was registered without a scope, since the server refused it, keeps what the server gave it.
-  const isScopeless = value.metadata !== undefined && value.metadata['scope'] === undefined
-  const scope =
-    isScopeless && coversScope(value, request.scope) ? {} : { scope: widened(request, value) ?? '' }
+  // A client that was registered without a scope keeps what the server gave it.
+  const scope = isScopeless(value) ? {} : { scope: widened(request, value) ?? '' }
   try {
     const replaced = await replaceRegistration(context, source.key, source, { ...changes, ...scope })
     if (source.key !== key)
@@ -171,7 +200,7 @@ async function findMoved(
     if (
       value.serverUrl === server.url &&
       value.issuer === discovered.authorizationServer.issuer &&
-      value.movedFrom !== redirectUri &&
+      value.movedFrom?.includes(redirectUri) !== true &&
       value.status === 'registered' &&
       isManaged(value) &&
       key === registrationKey(value.server, value.issuer, value.redirectUri)
@@ -182,6 +211,9 @@ async function findMoved(
   return undefined
 }
 
+/** Of the redirect URIs from which a registration has moved. */
+const MAX_MOVES = 16
+
 async function move(
   { records: { registrations } }: OAuthContext,
   from: string,
@@ -189,6 +221,7 @@ async function move(
   to: string,
   redirectUri: string,
 ): Promise<void> {
-  const moved = { ...value, redirectUri, movedFrom: value.redirectUri }
+  const movedFrom = [...(value.movedFrom ?? []), value.redirectUri].slice(-MAX_MOVES)
+  const moved = { ...value, redirectUri, movedFrom }
   if (await registrations.save(to, undefined, moved)) await registrations.delete(from, version)
 }

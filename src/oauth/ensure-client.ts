@@ -42,12 +42,14 @@ export interface ClientReference {
 /**
  * The client that a connection or a pending flow began with.
  *
+ * @param options.renew whether a secret that is about to expire is renewed first. Defaults to true
  * @throws McpDcrError `client_invalid` where it is gone, or where the configuration names another one by now.
  */
 export async function recallClient(
   context: OAuthContext,
   server: Server,
   reference: ClientReference,
+  { renew = true }: { renew?: boolean } = {},
 ): Promise<OAuthClient> {
   const { clientSource, clientId, authorizationServer } = reference
   let client: OAuthClient | undefined
@@ -59,7 +61,7 @@ export async function recallClient(
       client = { source: clientSource, clientId, tokenEndpointAuthMethod: 'none' }
       break
     case 'dynamic':
-      client = await recallDynamicClient(context, server, reference)
+      client = await recallDynamicClient(context, server, reference, renew)
   }
   if (client?.clientId === clientId) return client
   throw new McpDcrError(

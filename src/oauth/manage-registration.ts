@@ -95,17 +95,25 @@ export async function deleteRegistration(
   throw managementFailed(held.value, 'DELETE', 'the client is there still', 'refused')
 }
 
-/** Deletes a client at its issuer, where that lets us; what cannot be deleted is logged, and not used any more here. */
-export async function deleteQuietly(context: OAuthContext, registration: Registration): Promise<void> {
-  if (!isManaged(registration)) return
-  await request(context, registration, 'DELETE').catch((error: unknown) => {
-    if (isGone(error)) return
+/**
+ * Deletes a client at its issuer, where that lets us; what cannot be deleted is logged, and not used any more here.
+ *
+ * @returns false where trying again later may help
+ */
+export async function deleteQuietly(context: OAuthContext, registration: Registration): Promise<boolean> {
+  if (!isManaged(registration)) return true
+  try {
+    await request(context, registration, 'DELETE')
+    return true
+  } catch (error) {
+    if (isGone(error)) return true
     context.logger.warn('a client could not be deleted at its issuer; it is not used any more', {
       server: registration.server,
       clientId: registration.clientId,
       error: error instanceof McpDcrError ? `${error.code}: ${error.message}` : undefined,
     })
-  })
+    return !(error instanceof McpDcrError && isPassing(error))
+  }
 }
 
 function isGone(error: unknown): boolean {
@@ -291,7 +299,13 @@ function remembered(
 /** The credentials and rights that a response gives. */
 function answered(
   body: Metadata,
-  { registrationClientUri, issuer, clientSecret, clientSecretExpiresAt }: Registration,
+  {
+    registrationClientUri,
+    issuer,
+    clientSecret,
+    clientSecretExpiresAt,
+    tokenEndpointAuthMethod,
+  }: Registration,
   changes: Metadata,
   now: number,
 ): Partial<Registration> {
@@ -313,6 +327,10 @@ function answered(
     ...(isBearerToken(token) && { registrationAccessToken: token }),
     ...(isManagementUri(uri, [issuer, registrationClientUri]) && { registrationClientUri: uri }),
     ...((method === 'none' || hasSecret) && { tokenEndpointAuthMethod: method }),
+    // A client that has become public has a secret no more, and nothing that expires.
+    ...(method === 'none' &&
+      tokenEndpointAuthMethod !== 'none' &&
+      body['client_secret'] === undefined && { clientSecret: undefined, clientSecretExpiresAt: undefined }),
   }
 }
 

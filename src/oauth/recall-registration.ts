@@ -10,6 +10,7 @@ import {
 import type { OAuthContext } from './context.js'
 import type { ClientReference } from './ensure-client.js'
 import { deleteQuietly, replaceRegistration } from './manage-registration.js'
+import { noteRefusal } from './refused-clients.js'
 import { withRegistrationLease } from './registration-lease.js'
 import { isDue, isManaged, mayBeRenewed, toClient } from './registration-state.js'
 
@@ -18,9 +19,10 @@ export async function recallDynamicClient(
   context: OAuthContext,
   server: Server,
   reference: ClientReference,
+  renew: boolean,
 ): Promise<OAuthClient | undefined> {
   const found = await findClient(context, server, reference)
-  return found && toClient(await renewIfDue(context, found))
+  return found && toClient(renew ? await renewIfDue(context, found) : found.value)
 }
 
 async function findClient(
@@ -99,8 +101,11 @@ export async function forgetClient(
   const { issuer } = reference.authorizationServer
   return withRegistrationLease(context, { server: server.name, issuer }, async () => {
     const found = await recordsOf(context, server, reference)
-    if (found.some(({ value }) => value.clientSecret !== used.clientSecret)) return false
-    for (const { key, value, version } of found) {
+    const refused = found.filter(({ value }) => value.clientSecret === used.clientSecret)
+    if (found.length > 0 && refused.length === 0) return false
+    context.logger.warn('the issuer refuses a client; it is forgotten', { server: server.name, issuer })
+    noteRefusal(context, server.name, issuer)
+    for (const { key, value, version } of refused) {
       await deleteQuietly(context, value)
       await context.records.registrations.delete(key, version)
     }

@@ -1,8 +1,9 @@
 import * as openid from 'openid-client'
 import { McpDcrError } from '../errors.js'
-import type { Connection, Server } from '../model.js'
+import type { Connection, OAuthClient, Server } from '../model.js'
 import { connectionKey, type Versioned } from '../store/records.js'
 import type { OAuthContext } from './context.js'
+import { recallClient } from './ensure-client.js'
 import { requestTokens } from './request-tokens.js'
 import type { Tokens } from './token-response.js'
 import { unwrapError } from './unwrap-error.js'
@@ -30,7 +31,8 @@ export async function refresh(
     if (held.value.refreshToken === undefined) return needsAuthorization(context, key, held, 'token_expired')
     return refreshUnderLease(context, server, key, held, held.value.refreshToken)
   }
-  // Besides the refresh itself, a client secret may have to be renewed first.
+  // Before the lease is taken, which would run out while another instance renews the secret.
+  if (stale.refreshToken !== undefined) await recallClient(context, server, stale).catch(() => undefined)
   return context.leases.withLease(`refresh ${key}`, 4 * context.timeout + 5_000, work, stale.accessToken)
 }
 
@@ -42,18 +44,18 @@ async function refreshUnderLease(
   refreshToken: string,
 ): Promise<Connection | undefined> {
   const connection = held.value
+  const sent: (string | undefined)[] = [refreshToken]
   let tokens: Tokens
   try {
-    tokens = await requestTokens(context, server, connection, (configuration) =>
+    const grant = (configuration: openid.Configuration, { clientSecret }: OAuthClient) => {
+      sent.push(clientSecret)
       // No scope: a refresh keeps what was granted and cannot widen it (SPEC 37).
-      openid.refreshTokenGrant(
-        configuration,
-        refreshToken,
-        connection.resource === undefined ? {} : { resource: connection.resource },
-      ),
-    )
+      const parameters = connection.resource === undefined ? {} : { resource: connection.resource }
+      return openid.refreshTokenGrant(configuration, refreshToken, parameters)
+    }
+    tokens = await requestTokens(context, server, connection, grant, { renew: false })
   } catch (thrown) {
-    return onFailure(context, server, key, held, thrown)
+    return onFailure(context, server, key, held, thrown, sent)
   }
   const { expiresAt: _, ...rest } = connection
   const refreshed: Connection = {
@@ -88,6 +90,7 @@ async function onFailure(
   key: string,
   held: Versioned<Connection>,
   thrown: unknown,
+  sent: readonly (string | undefined)[],
 ): Promise<Connection | undefined> {
   const isStatic = held.value.clientSource === 'static'
   if (thrown instanceof McpDcrError && thrown.code === 'client_invalid') {
@@ -95,7 +98,7 @@ async function onFailure(
     if (isStatic) return { ...held.value, status: 'needs_authorization', reason: 'client_invalid' }
     return needsAuthorization(context, key, held, 'client_invalid')
   }
-  const { error, status, transient, cause } = unwrapError(thrown)
+  const { error, status, transient, cause } = unwrapError(thrown, sent)
   if (isStatic && error === 'invalid_client' && !transient) throw staticClientRefused(server, cause)
   if (error !== undefined && !transient && FINAL.has(error)) {
     context.logger.warn('refresh refused', { server: server.name, error })

@@ -6,8 +6,10 @@ import type { OAuthContext } from './context.js'
 import type { ClientRequest } from './ensure-client.js'
 import { resolveInitialAccessToken } from './initial-access-token.js'
 import { deleteQuietly } from './manage-registration.js'
+import { nameServer } from './name-server.js'
 import { redirectUriOf } from './redirect-uri.js'
-import { register } from './register.js'
+import { isUnanswered, register } from './register.js'
+import { managementOf, readRegisteredClient, type RegisteredClient } from './registration-response.js'
 import { methodToAskFor, otherMethod, registrationRequest } from './registration-request.js'
 import { fits, substitutions, toClient, toKeep } from './registration-state.js'
 
@@ -52,7 +54,7 @@ export async function registerAnew(
     return toClient(registration) as OAuthClient
   } catch (error) {
     // An answer that refuses leaves no client behind; without an answer there may be one, so the marker stays.
-    const answered = !(error instanceof McpDcrError && NO_ANSWER.has(error.code))
+    const answered = !(error instanceof McpDcrError && (NO_ANSWER.has(error.code) || isUnanswered(error)))
     await removeMarker(context, key, version, before?.value, answered).catch(() => undefined)
     throw error
   }
@@ -79,6 +81,8 @@ export function widened(
   return scopes === '' || scopes.length > MAX_SCOPE ? scope : scopes
 }
 
+type Metadata = Readonly<Record<string, unknown>>
+
 /** What is asked for in one try. */
 interface Attempt {
   readonly scope: string | undefined
@@ -100,15 +104,26 @@ async function registerOnceAdjusted(
     const description = { clientName: context.clientName, redirectUri }
     return registrationRequest(server, authorizationServer, description, scope, method)
   }
+  const read = async (answered: Metadata, asked: Metadata): Promise<RegisteredClient> => {
+    try {
+      return readRegisteredClient(answered, String(asked['token_endpoint_auth_method']), authorizationServer)
+    } catch (error) {
+      // It is there, and nobody can use it.
+      const clientId = String(answered['client_id'])
+      await deleteQuietly(context, { ...marker, clientId, ...managementOf(answered, authorizationServer) })
+      throw nameServer(error, server)
+    }
+  }
   const attempt = async (asked: Attempt): Promise<Registration> => {
     const { scope, leftOut } = asked
     const wanted = metadataOf(asked)
     const metadata = Object.fromEntries(Object.entries(wanted).filter(([name]) => name !== leftOut))
-    const { client, answered } = await register(
+    const answered = await register(
       { server, authorizationServer, redirectUri, metadata, initialAccessToken },
       context.fetch,
       context.reachOf(server),
     )
+    const client = await read(answered, metadata)
     const kept = toKeep(wanted)
     // A client that was registered without a scope may ask for any.
     const covered = scope ?? needed
@@ -231,8 +246,8 @@ async function keepFormer(
   const oldest = unused.slice(MAX_FORMER - 1)
   await Promise.all(
     oldest.map(async ({ key: oldKey, version, value }) => {
-      await deleteQuietly(context, value)
-      await registrations.delete(oldKey, version)
+      // One that cannot be reached for now is tried again when the next client is replaced.
+      if (await deleteQuietly(context, value)) await registrations.delete(oldKey, version)
     }),
   )
 }

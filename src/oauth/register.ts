@@ -5,11 +5,7 @@ import { assertEndpointUrl, type GuardedFetch, type Reach } from '../security/gu
 import { openidFetch } from './client-configuration.js'
 import { nameServer } from './name-server.js'
 import { registrationInstructions } from './registration-instructions.js'
-import {
-  normalizeRegistrationResponse,
-  readRegisteredClient,
-  type RegisteredClient,
-} from './registration-response.js'
+import { normalizeRegistrationResponse } from './registration-response.js'
 import { unwrapError } from './unwrap-error.js'
 
 /** What to register, and where. */
@@ -24,7 +20,7 @@ export interface RegisterRequest {
 /**
  * Registers a client (RFC 7591 §3).
  *
- * @returns the client, and what the server answered of the members that it was sent
+ * @returns what the server answered of what is used, and of the members that it was sent; see readRegisteredClient
  * @throws McpDcrError `registration_endpoint_not_found`, `invalid_redirect_uri`, `invalid_client_metadata`,
  * `invalid_software_statement`, `unapproved_software_statement`, `registration_failed`, `registration_response_invalid`.
  */
@@ -32,7 +28,7 @@ export async function register(
   request: RegisterRequest,
   fetch: GuardedFetch,
   reach: Reach,
-): Promise<{ client: RegisteredClient; answered: Readonly<Record<string, unknown>> }> {
+): Promise<Readonly<Record<string, unknown>>> {
   const { server, authorizationServer, redirectUri, metadata, initialAccessToken } = request
   if (authorizationServer.registration_endpoint === undefined) {
     throw new McpDcrError(
@@ -53,9 +49,7 @@ export async function register(
         [openid.customFetch]: answerDiscovery(authorizationServer, Object.keys(metadata), fetch, reach),
       },
     )
-    const answered = configuration.clientMetadata()
-    const method = String(metadata['token_endpoint_auth_method'])
-    return { client: readRegisteredClient(answered, method, authorizationServer), answered }
+    return configuration.clientMetadata()
   } catch (error) {
     throw nameServer(registrationError(error, request), server)
   }
@@ -99,12 +93,25 @@ function registrationError(
   const code = CODES.get(error) ?? (refused ? 'registration_failed' : 'registration_response_invalid')
   const said = [error, description].filter((text) => text !== undefined).join(': ')
   const answered = refused ? `answered with status ${status}` : 'gave an answer that cannot be used'
-  return new McpDcrError(code, `The registration endpoint ${answered}${said === '' ? '' : ` (${said})`}.`, {
-    server: server.name,
-    cause,
-    fix:
-      FIXES[code] ?? (transient ? 'Try again in a moment.' : registrationInstructions(server, redirectUri)),
-  })
+  const failure = new McpDcrError(
+    code,
+    `The registration endpoint ${answered}${said === '' ? '' : ` (${said})`}.`,
+    {
+      server: server.name,
+      cause,
+      fix:
+        FIXES[code] ?? (transient ? 'Try again in a moment.' : registrationInstructions(server, redirectUri)),
+    },
+  )
+  if (status >= 500 || status === 408) unanswered.add(failure)
+  return failure
+}
+
+const unanswered = new WeakSet<McpDcrError>()
+
+/** Whether there may be a client all the same: a proxy may have answered in the server's place. */
+export function isUnanswered(error: McpDcrError): boolean {
+  return unanswered.has(error)
 }
 
 const FIXES: Partial<Record<ErrorCode, string>> = {

@@ -1,4 +1,5 @@
 import type { AuthorizationServerMetadata, Server, TokenEndpointAuthMethod } from '../model.js'
+import { withoutEmpty } from './read-json-response.js'
 import { isLoopbackUrl } from '../security/guarded-fetch.js'
 
 /** What the client metadata is made of, for registration and metadata document alike. */
@@ -19,7 +20,7 @@ export function registrationRequest(
 ): Record<string, unknown> {
   const { clientMetadata, softwareStatement } = server.oauth
   return {
-    ...clientMetadata,
+    ...withoutEmpty(clientMetadata),
     ...commonMetadata(clientMetadata['client_name'] ?? clientName, redirectUri),
     token_endpoint_auth_method: method,
     ...(scope !== undefined && { scope }),

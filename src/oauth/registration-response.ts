@@ -72,9 +72,6 @@ export function readRegisteredClient(
   const method =
     client['token_endpoint_auth_method'] ?? impliedMethod(clientSecret, requestedMethod, authorizationServer)
   assertMethod(method, clientSecret)
-  const { issuer, registration_endpoint } = authorizationServer
-  const registrationAccessToken = string(client['registration_access_token'])
-  const registrationClientUri = string(client['registration_client_uri'])
   const issuedAt = Number(client['client_id_issued_at'])
   return {
     clientId: String(client['client_id']),
@@ -85,13 +82,21 @@ export function readRegisteredClient(
       clientSecret,
       clientSecretExpiresAt: Number(client['client_secret_expires_at']),
     }),
-    // SPEC 41: of use only together, and only where the token stays with those it is for.
-    ...(registrationAccessToken !== undefined &&
-      isManagementUri(registrationClientUri, [issuer, registration_endpoint]) && {
-        registrationAccessToken,
-        registrationClientUri,
-      }),
+    ...managementOf(client, authorizationServer),
   }
+}
+
+/** What a client is managed by (SPEC 41): of use only together, and only where the token stays with those it is for. */
+export function managementOf(
+  client: Readonly<Record<string, unknown>>,
+  { issuer, registration_endpoint }: AuthorizationServerMetadata,
+): Pick<Registration, 'registrationAccessToken' | 'registrationClientUri'> {
+  const registrationAccessToken = string(client['registration_access_token'])
+  const registrationClientUri = client['registration_client_uri']
+  const isUsable =
+    registrationAccessToken !== undefined &&
+    isManagementUri(registrationClientUri, [issuer, registration_endpoint])
+  return isUsable ? { registrationAccessToken, registrationClientUri } : {}
 }
 
 /** RFC 7591 §2 says `client_secret_basic` where the answer omits the method; servers that do support another. */

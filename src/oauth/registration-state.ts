@@ -65,8 +65,14 @@ export function mayBeRenewed(
   )
 }
 
+/** Whether a client was registered without a scope, since its server refused it: it may ask for any. */
+export function isScopeless({ metadata, scope }: Registration): boolean {
+  return scope !== undefined && metadata !== undefined && metadata['scope'] === undefined
+}
+
 /** Whether a client that was registered for some scopes may ask for these. */
-export function coversScope(registration: Registration, scope: string | undefined): boolean {
+function coversScope(registration: Registration, scope: string | undefined): boolean {
+  if (isScopeless(registration)) return true
   const registered = new Set(scopeList(registration.scope))
   return scopeList(scope).every((token) => registered.has(token))
 }
@@ -84,6 +90,7 @@ export function fits(
 
 /** Client metadata as it is kept: of a software statement, which vouches for whoever holds it, a digest. */
 export function toKeep({ software_statement: statement, ...metadata }: Metadata): Metadata {
+  if (statement === null) return { ...metadata, software_statement: null }
   return statement === undefined ? metadata : { ...metadata, software_statement: digest(statement) }
 }
 
@@ -134,7 +141,7 @@ export function changesOf(
   }
 }
 
-const SETTLED: ReadonlySet<string> = new Set(['token_endpoint_auth_method', 'scope', 'software_statement'])
+const SETTLED: ReadonlySet<string> = new Set(['token_endpoint_auth_method', 'scope'])
 
 /** Of one member's value, as JSON, in characters: what a server says may not grow without bound. */
 const MAX_SUBSTITUTE = 2048

@@ -4,6 +4,7 @@ import { clientConfiguration, openidFetch } from './client-configuration.js'
 import type { OAuthContext } from './context.js'
 import { recallClient, type ClientReference } from './ensure-client.js'
 import { forgetClient } from './recall-registration.js'
+import { noteAccepted } from './refused-clients.js'
 import { normalizeTokenResponse, readTokens, type Tokens } from './token-response.js'
 import { unwrapError } from './unwrap-error.js'
 
@@ -15,6 +16,7 @@ const MAX_TRIES = 3
  * is refused since its secret was renewed meanwhile, it is tried again with the new one; a client that is
  * refused as it is held is forgotten (SPEC 44).
  *
+ * @param options.renew whether a secret that is about to expire is renewed first. Defaults to true
  * @throws McpDcrError `client_invalid` where the client is gone, `token_response_invalid`; and what openid-client throws
  */
 export async function requestTokens(
@@ -22,13 +24,16 @@ export async function requestTokens(
   server: Server,
   reference: ClientReference,
   grant: (configuration: openid.Configuration, client: OAuthClient) => Promise<openid.TokenEndpointResponse>,
+  { renew = true }: { renew?: boolean } = {},
 ): Promise<Tokens> {
   const fetch = openidFetch(context.fetch, context.reachOf(server), normalizeTokenResponse)
   for (let tries = 1; ; tries++) {
-    const client = await recallClient(context, server, reference)
+    const client = await recallClient(context, server, reference, { renew })
     try {
       const configuration = await clientConfiguration(reference.authorizationServer, client, fetch)
-      return readTokens(await grant(configuration, client), context.clock())
+      const answer = await grant(configuration, client)
+      noteAccepted(context, server.name, reference.authorizationServer.issuer)
+      return readTokens(answer, context.clock())
     } catch (thrown) {
       const { error, transient } = unwrapError(thrown)
       if (error !== 'invalid_client' || transient) throw thrown

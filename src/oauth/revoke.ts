@@ -29,7 +29,8 @@ export async function revokeTokens(
       [refreshToken, 'refresh_token'],
       [accessToken, 'access_token'],
     ] as const) {
-      if (token !== undefined) await revoke(context, server, configuration, token, hint)
+      const sent = [token, client.clientSecret]
+      if (token !== undefined) await revoke(context, server, configuration, token, hint, sent)
     }
   } catch (error) {
     warn(context, server, error)
@@ -43,16 +44,22 @@ async function revoke(
   configuration: openid.Configuration,
   token: string,
   hint: 'refresh_token' | 'access_token',
+  sent: readonly (string | undefined)[],
 ): Promise<void> {
   try {
     await openid.tokenRevocation(configuration, token, { token_type_hint: hint })
   } catch (error) {
-    warn(context, server, error, token)
+    warn(context, server, error, sent)
   }
 }
 
-function warn({ logger }: OAuthContext, server: Server, thrown: unknown, token?: string): void {
-  const { error, status, cause } = unwrapError(thrown, [token])
+function warn(
+  { logger }: OAuthContext,
+  server: Server,
+  thrown: unknown,
+  sent: readonly (string | undefined)[] = [],
+): void {
+  const { error, status, cause } = unwrapError(thrown, sent)
   // RFC 7009 §2.2.1: a JWT access token that nobody looks up cannot be called back. Nothing is amiss.
   if (error === 'unsupported_token_type') {
     logger.info('the issuer revokes no tokens of this type; it runs out by itself', { server: server.name })

@@ -26,7 +26,7 @@ export const registerAgain: Route = async (context, req) => {
       `No sign-in to "${server.name}" that you began in this browser needs a new registration.`,
       {
         server: server.name,
-        fix: 'Connect first. A client can be registered again if it was registered dynamically, more than ten minutes ago.',
+        fix: 'Connect first. A client that was registered dynamically can be registered again, once in ten minutes.',
       },
     )
   }
@@ -37,8 +37,10 @@ export const registerAgain: Route = async (context, req) => {
     async () => {
       const held = await context.oauth.records.registrations.get(key)
       // Anew: that the issuer knows the client says nothing about what went wrong in the browser.
-      if (held?.value.clientId === flow.clientId)
+      if (held?.value.clientId === flow.clientId) {
         await registerClientAgain(context.oauth, server, key, held, { anew: true })
+        context.registeredAgain.set(key, context.oauth.clock())
+      }
     },
   )
   // Not into the flow at once: a page's `form-action 'self'` holds for the redirects that follow its forms.

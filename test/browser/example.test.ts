@@ -95,8 +95,9 @@ describe('the example in a browser', () => {
   it('says that one has to sign in before tools can be listed', async () => {
     await openExample()
     await page.getByRole('button', { name: 'List tools' }).click()
-    await page.getByText('Sign in to the MCP server "demo" first.').waitFor()
-    expect(visitor.complaints).toEqual([statusNote('401 (Unauthorized)')])
+    const authorizationUrl = `${example.url}/api/oauth/authorize/demo`
+    await page.getByText(`Sign in to the MCP server "demo" first: ${authorizationUrl}`).waitFor()
+    expect(visitor.complaints).toEqual([])
   })
 
   it('fits the width of a phone', async () => {

@@ -304,7 +304,6 @@ describe('a sign-in that never came back (SPEC 45)', () => {
     const person = createPerson()
     person.setCookie(gateway.url, `user=${user}; Path=/`)
     await person.open(`${gateway.url}/mcp/notes/page`)
-    ahead += 10 * 60_000
     world.authorizationServer.forgetClient((await only()).clientId ?? '')
     const page = await person.signIn(`${gateway.url}/mcp/notes/page`)
     expect(new URL(page.url).origin).toBe(world.authorizationServer.url)

@@ -38,7 +38,7 @@ export async function startIssuer(): Promise<Issuer> {
     fault: {},
     sent: (method: string) =>
       fake.requests
-        .filter((request) => request.method === method)
+        .filter(({ method: own, path }) => own === method && /^\/(register|clients)/.test(path))
         .map(({ body }) => JSON.parse(body) as Body),
   })
   fake.replies['/register'] = (res, request) => {

@@ -101,7 +101,10 @@ describe('a refused registration (RFC 7591 §3.2.2, SPEC 19)', () => {
     const registry = await startRegistry(reply)
     const error = await expectFailure(registry.ensure(), code, says, ['hush-body'])
     expect(error.fix).toMatch(fix)
-    expect([registry.asked(), await registrationsOf(registry.context)]).toEqual([['POST /register'], []])
+    expect(registry.asked()).toEqual(['POST /register'])
+    // A proxy may have answered for a server that did register: the marker says so to the next sign-in.
+    const markers = says.source.includes('status 5') ? ['registering'] : []
+    expect((await registrationsOf(registry.context)).map((it) => it.status)).toEqual(markers)
   })
 
   it('shows no initial access token and no software statement', async () => {

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import { expect, onTestFinished } from 'vitest'
+import { BoundedMap } from '../../src/bounded-map.js'
 import type { McpDcrError } from '../../src/errors.js'
 import type {
   Challenge,
@@ -139,6 +140,7 @@ export function createOAuthContext(options: ContextOptions = {}): TestContext {
     leases: createLeases(memoryStore({ clock }), { clock }),
     discover: createDiscover(fetch, { timeout, clock, local: true, providerOf }),
     providerOf,
+    refusals: new BoundedMap(100),
     fetch,
     reachOf: ({ url }) => reachOf(url),
     reachOfRegistration: ({ serverUrl }) => reachOf(serverUrl),
