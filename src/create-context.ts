@@ -3,6 +3,7 @@ import type { GatewayContext } from './gateway/context.js'
 import { createFlowCookies } from './gateway/flow-cookie.js'
 import { createDiscover } from './oauth/discover.js'
 import type { OAuthContext } from './oauth/context.js'
+import { createEmit } from './oauth/events.js'
 import type { Config } from './options.js'
 import { createRegistrations } from './registrations.js'
 import { createProviderLookup } from './providers/provider-lookup.js'
@@ -28,6 +29,7 @@ export function createContext(config: Config): { context: GatewayContext; close:
     records: createRecords(store, sealer),
     leases: createLeases(storeOfLeases(store, clock), { clock }),
     discover: createDiscover(fetch, { timeout, clock, local: config.local, providerOf }),
+    emit: createEmit(config.onEvent, { clock, logger }),
     providerOf,
     fetch,
     reachOf: (server) => (server.declared || config.local ? reachOf(server.url) : 'public'),

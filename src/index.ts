@@ -2,6 +2,12 @@ export { mcpDcr } from './middleware.js'
 export type { McpDcr } from './middleware.js'
 export type { RequestMcp } from './gateway/request-mcp.js'
 export type { ConnectionState } from './connections.js'
+export type {
+  ConnectionEvent,
+  McpDcrEvent,
+  NeedsAuthorizationEvent,
+  RegistrationEvent,
+} from './oauth/events.js'
 export type { OAuthConfig, Options, ServerOptions, Servers } from './options.js'
 export type {
   RegistrationDrift,

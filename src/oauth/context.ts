@@ -4,6 +4,7 @@ import type { GuardedFetch, Reach } from '../security/guarded-fetch.js'
 import type { Leases } from '../store/lease.js'
 import type { Records } from '../store/records.js'
 import type { Discover } from './discover.js'
+import type { Emit } from './events.js'
 
 /** What the protocol's steps share; one per `mcpDcr()`. */
 export interface OAuthContext {
@@ -12,6 +13,8 @@ export interface OAuthContext {
   readonly records: Records
   readonly leases: Leases
   readonly discover: Discover
+  /** Called once a change is stored. */
+  readonly emit: Emit
   readonly providerOf: ProviderOf
   readonly fetch: GuardedFetch
   readonly reachOf: (server: Server) => Reach

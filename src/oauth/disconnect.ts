@@ -2,6 +2,7 @@ import type { Server } from '../model.js'
 import { connectionKey, serverPrefix } from '../store/records.js'
 import { bareServer } from './bare-server.js'
 import type { OAuthContext } from './context.js'
+import { connectionEvent, emitRegistration } from './events.js'
 import { deleteQuietly } from './manage-registration.js'
 import { withRegistrationLease } from './registration-lease.js'
 import { revokeTokens } from './revoke.js'
@@ -21,7 +22,8 @@ export async function disconnect(context: OAuthContext, server: Server, user: st
     if (held === undefined) return false
     await revokeTokens(context, server, held.value)
     // A sign-in in the meantime is a connection of its own, and stays.
-    await connections.delete(key, held.version)
+    const isDeleted = await connections.delete(key, held.version)
+    if (isDeleted) context.emit({ type: 'disconnected', ...connectionEvent(held.value) })
     context.logger.info('disconnected', { server: server.name })
     return true
   })
@@ -48,12 +50,18 @@ export async function forgetServer(
   for (let at = 0; at < disconnections.length; at += AT_ONCE) {
     await Promise.all(disconnections.slice(at, at + AT_ONCE).map((end) => end()))
   }
+  // A crash may have left a client in two places.
+  const told = new Set<string>()
   for await (const { key, value } of registrations.list(serverPrefix(name))) {
     await withRegistrationLease(context, value, async () => {
       const held = await registrations.get(key)
       if (held === undefined) return
       await deleteQuietly(context, held.value)
-      await registrations.delete(key, held.version)
+      const isDeleted = await registrations.delete(key, held.version)
+      const client = JSON.stringify([held.value.issuer, held.value.clientId])
+      if (!isDeleted || told.has(client)) return
+      told.add(client)
+      emitRegistration(context, 'registration_deleted', held.value)
     })
   }
   context.logger.info('forgot a server', { server: name })

@@ -9,6 +9,7 @@ import {
 } from '../store/records.js'
 import type { OAuthContext } from './context.js'
 import type { ClientReference } from './ensure-client.js'
+import { emitRegistration } from './events.js'
 import { deleteQuietly, replaceRegistration } from './manage-registration.js'
 import { withRegistrationLease } from './registration-lease.js'
 import { isDue, isManaged, mayBeRenewed, toClient } from './registration-state.js'
@@ -100,10 +101,13 @@ export async function forgetClient(
   return withRegistrationLease(context, { server: server.name, issuer }, async () => {
     const found = await recordsOf(context, server, reference)
     if (found.some(({ value }) => value.clientSecret !== used.clientSecret)) return false
+    const deleted: Registration[] = []
     for (const { key, value, version } of found) {
       await deleteQuietly(context, value)
-      await context.records.registrations.delete(key, version)
+      if (await context.records.registrations.delete(key, version)) deleted.push(value)
     }
+    // One client, wherever it was kept.
+    if (deleted[0] !== undefined) emitRegistration(context, 'registration_deleted', deleted[0])
     return true
   })
 }

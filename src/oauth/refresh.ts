@@ -3,6 +3,7 @@ import { McpDcrError } from '../errors.js'
 import type { Connection, Server } from '../model.js'
 import { connectionKey, type Versioned } from '../store/records.js'
 import type { OAuthContext } from './context.js'
+import { connectionEvent } from './events.js'
 import { requestTokens } from './request-tokens.js'
 import type { Tokens } from './token-response.js'
 import { unwrapError } from './unwrap-error.js'
@@ -67,7 +68,9 @@ async function refreshUnderLease(
   }
   // A failed save fails the call (SPEC 38). Using the old token again would have the whole grant revoked.
   const { connections } = context.records
-  const isSaved = await connections.saveOrKeep(key, held.version, refreshed)
+  const isSaved = await connections.saveOrKeep(key, held.version, refreshed, () =>
+    context.emit({ type: 'refreshed', ...connectionEvent(refreshed) }),
+  )
   return isSaved ? refreshed : (await connections.get(key))?.value
 }
 
@@ -119,13 +122,18 @@ async function onFailure(
  * unchanged; otherwise somebody else was luckier, and theirs is returned (SPEC 38).
  */
 export async function needsAuthorization(
-  { records }: Pick<OAuthContext, 'records'>,
+  { records, emit }: Pick<OAuthContext, 'records' | 'emit'>,
   key: string,
   held: Versioned<Connection>,
   reason: string,
 ): Promise<Connection | undefined> {
   const { accessToken: _a, refreshToken: _r, expiresAt: _e, ...kept } = held.value
-  await records.connections.save(key, held.version, { ...kept, status: 'needs_authorization', reason })
+  const isSaved = await records.connections.save(key, held.version, {
+    ...kept,
+    status: 'needs_authorization',
+    reason,
+  })
+  if (isSaved) emit({ type: 'needs_authorization', ...connectionEvent(held.value), reason })
   return (await records.connections.get(key))?.value
 }
 
