@@ -4,6 +4,7 @@ import { createFlowCookies } from './gateway/flow-cookie.js'
 import { createDiscover } from './oauth/discover.js'
 import type { OAuthContext } from './oauth/context.js'
 import { createEmit } from './oauth/events.js'
+import { createFailures } from './oauth/failures.js'
 import type { Config } from './options.js'
 import { createRegistrations } from './registrations.js'
 import { createProviderLookup } from './providers/provider-lookup.js'
@@ -30,6 +31,7 @@ export function createContext(config: Config): { context: GatewayContext; close:
     leases: createLeases(storeOfLeases(store, clock), { clock }),
     discover: createDiscover(fetch, { timeout, clock, local: config.local, providerOf }),
     emit: createEmit(config.onEvent, { clock, logger }),
+    failures: createFailures(clock),
     providerOf,
     fetch,
     reachOf: (server) => (server.declared || config.local ? reachOf(server.url) : 'public'),

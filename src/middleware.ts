@@ -7,6 +7,7 @@ import { createContext } from './create-context.js'
 import type { GatewayContext } from './gateway/context.js'
 import { hookResponses } from './gateway/intercept.js'
 import { createMcpFetch } from './gateway/mcp-fetch.js'
+import { refreshConnection } from './gateway/refresh-connection.js'
 import type { RequestMcp } from './gateway/request-mcp.js'
 import { authorizationRequired } from './gateway/require-authorization.js'
 import { serverOfUrl } from './gateway/resolve-server.js'
@@ -33,6 +34,14 @@ export interface McpDcr extends RequestHandler {
    * @throws McpDcrError `invalid_options` where `servers` is a function of the request
    */
   connections(user: string): Promise<ConnectionState[]>
+  /**
+   * Refreshes a user's connection now, and resolves to its new state.
+   *
+   * @throws McpDcrError `authorization_required` where that user is not connected, `nothing_to_refresh` where there
+   * is no refresh token, `refresh_failed` where trying later may help; `unknown_server`; `invalid_options` where
+   * `servers` is a function of the request
+   */
+  refresh(user: string, server: string): Promise<ConnectionState>
   /** The client registrations: what is held, and its management at the issuer (RFC 7592). */
   readonly registrations: Registrations
   /**
@@ -90,8 +99,9 @@ export function mcpDcr(options: Options = {}): McpDcr {
 
   return Object.assign(mcpDcrMiddleware, {
     fetch: (user: string, server: string) => fetchFor(context, user, server),
-    connections: async (user: string) =>
-      connectionStates(context.oauth.records, user, declaredServers(context), context.oauth.clock()),
+    connections: async (user: string) => connectionStates(context.oauth, user, declaredServers(context)),
+    refresh: async (user: string, server: string) =>
+      refreshConnection(context, serverNamed(context, server), user, config.baseUrl),
     registrations: context.registrations,
     disconnect: async (user: string, server: string) =>
       disconnect(context.oauth, serverNamed(context, server), user),

@@ -37,11 +37,13 @@ export function challengeKey(user: string, server: Pick<Server, 'name'>): string
 
 /** Notes that an upstream took the token of this connection. An error of its own (5xx), or a proxy's, says nothing of it. */
 export function noteAnswer(
-  { accepted, acceptedSignIns }: GatewayContext,
+  { accepted, acceptedSignIns, oauth }: GatewayContext,
   connection: Connection,
   status: number,
 ): void {
   if (status === 401 || status >= 500 || accepted.has(connection)) return
   accepted.add(connection)
-  acceptedSignIns.set(connectionKey(connection.user, connection.server), connection.connectedAt)
+  const key = connectionKey(connection.user, connection.server)
+  acceptedSignIns.set(key, connection.connectedAt)
+  oauth.failures.clear(key)
 }

@@ -5,6 +5,7 @@ import type { Leases } from '../store/lease.js'
 import type { Records } from '../store/records.js'
 import type { Discover } from './discover.js'
 import type { Emit } from './events.js'
+import type { Failures } from './failures.js'
 
 /** What the protocol's steps share; one per `mcpDcr()`. */
 export interface OAuthContext {
@@ -15,6 +16,7 @@ export interface OAuthContext {
   readonly discover: Discover
   /** Called once a change is stored. */
   readonly emit: Emit
+  readonly failures: Failures
   readonly providerOf: ProviderOf
   readonly fetch: GuardedFetch
   readonly reachOf: (server: Server) => Reach

@@ -30,6 +30,7 @@ export async function finishAuthorization(
   const tokens = await exchangeCode(context, server, flow, parameters)
   const connection = toConnection(flow, tokens, context.clock())
   await save(context, connection)
+  context.failures.clear(connectionKey(flow.user, flow.server))
   context.emit({ type: 'connected', ...connectionEvent(connection) })
   context.logger.info('connected', { server: server.name })
   return connection

@@ -31,8 +31,9 @@ export async function refresh(
     if (held.value.refreshToken === undefined) return needsAuthorization(context, key, held, 'token_expired')
     return refreshUnderLease(context, server, key, held, held.value.refreshToken)
   }
+  const watched = (): Promise<Connection | undefined> => context.failures.watch(key, work)
   // Besides the refresh itself, a client secret may have to be renewed first.
-  return context.leases.withLease(`refresh ${key}`, 4 * context.timeout + 5_000, work, stale.accessToken)
+  return context.leases.withLease(`refresh ${key}`, 4 * context.timeout + 5_000, watched, stale.accessToken)
 }
 
 async function refreshUnderLease(

@@ -14,6 +14,7 @@ import type { OAuthContext } from '../../src/oauth/context.js'
 import { createDiscover } from '../../src/oauth/discover.js'
 import { ensureClient } from '../../src/oauth/ensure-client.js'
 import { createEmit, type McpDcrEvent } from '../../src/oauth/events.js'
+import { createFailures } from '../../src/oauth/failures.js'
 import type { OAuthConfig } from '../../src/options.js'
 import { createProviderLookup } from '../../src/providers/provider-lookup.js'
 import type { ProviderProfile } from '../../src/providers/provider-profile.js'
@@ -144,6 +145,7 @@ export function createOAuthContext(options: ContextOptions = {}): TestContext {
     discover: createDiscover(fetch, { timeout, clock, local: true, providerOf }),
     emit: createEmit((event) => void events.push(event), { clock, logger }),
     events,
+    failures: createFailures(clock),
     providerOf,
     fetch,
     reachOf: ({ url }) => reachOf(url),
