@@ -50,6 +50,7 @@ export function createContext(config: Config): { context: GatewayContext; close:
     ),
     cookies: createFlowCookies(sealer, clock),
     challenges: new BoundedMap(REMEMBERED),
+    warmed: new WeakMap(),
     undeclared: new BoundedMap(1000),
     accepted: new WeakSet(),
     signIns: new BoundedMap(REMEMBERED),

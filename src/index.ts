@@ -1,6 +1,7 @@
 export { mcpDcr } from './middleware.js'
 export type { McpDcr } from './middleware.js'
 export type { RequestMcp } from './gateway/request-mcp.js'
+export type { WarmResult } from './gateway/warm.js'
 export type { ConnectionState } from './connections.js'
 export type {
   ConnectionEvent,

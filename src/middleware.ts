@@ -12,6 +12,7 @@ import type { RequestMcp } from './gateway/request-mcp.js'
 import { authorizationRequired } from './gateway/require-authorization.js'
 import { serverOfUrl } from './gateway/resolve-server.js'
 import { serveRequest } from './gateway/serve-request.js'
+import { warmServers, type WarmResult } from './gateway/warm.js'
 import type { Server } from './model.js'
 import { disconnect, forgetServer } from './oauth/disconnect.js'
 import type { Options } from './options.js'
@@ -42,6 +43,16 @@ export interface McpDcr extends RequestHandler {
    * `servers` is a function of the request
    */
   refresh(user: string, server: string): Promise<ConnectionState>
+  /**
+   * Does now what the first sign-in at each declared server would wait for: asks it for its challenge, discovers
+   * its authorization server, and registers. What is discovered is used for five minutes, a registration for good;
+   * where sign-ins come seldom, call it at that interval. A server that fails is reported, in the order of the
+   * declaration, and keeps no other one from being warmed. Each request is bounded by the `timeout` option.
+   *
+   * @throws McpDcrError `invalid_options` where `baseUrl` is not configured, or `servers` is a function of the
+   * request
+   */
+  warm(): Promise<WarmResult[]>
   /** The client registrations: what is held, and its management at the issuer (RFC 7592). */
   readonly registrations: Registrations
   /**
@@ -102,6 +113,7 @@ export function mcpDcr(options: Options = {}): McpDcr {
     connections: async (user: string) => connectionStates(context.oauth, user, declaredServers(context)),
     refresh: async (user: string, server: string) =>
       refreshConnection(context, serverNamed(context, server), user, config.baseUrl),
+    warm: async () => warmServers(context, declaredServers(context), requiredBaseUrl(context)),
     registrations: context.registrations,
     disconnect: async (user: string, server: string) =>
       disconnect(context.oauth, serverNamed(context, server), user),
@@ -132,6 +144,15 @@ function serverNamed(context: GatewayContext, name: string): Server {
 
 function findServer({ config }: GatewayContext, name: string): Server | undefined {
   return config.servers?.find((server) => server.name === name)
+}
+
+function requiredBaseUrl({ config: { baseUrl } }: GatewayContext): string {
+  if (baseUrl !== undefined) return baseUrl
+  throw new McpDcrError(
+    'invalid_options',
+    'Without the baseUrl option, the redirect URI to register is not known before the first request.',
+    { fix: 'Set baseUrl to the gateway’s own URL, such as http://localhost:3001.' },
+  )
 }
 
 function declaredServers({ config }: GatewayContext): readonly Server[] {

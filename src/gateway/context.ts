@@ -15,6 +15,8 @@ export interface GatewayContext {
   readonly cookies: FlowCookies
   /** The newest challenge by user and server, for the sign-in that it leads to. */
   readonly challenges: BoundedMap<string, Challenge>
+  /** The challenges of servers that were warmed, for a sign-in that begins without one. */
+  readonly warmed: WeakMap<Server, Challenge>
   /** Undeclared servers that a user has met through their challenge, by user and name. */
   readonly undeclared: BoundedMap<string, BoundedMap<string, Server>>
   /** Connections whose token their upstream has accepted. */
