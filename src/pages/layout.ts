@@ -36,7 +36,7 @@ dl { margin: 0 0 1rem; display: grid; gap: .35rem; font-size: .9375rem }
 dl div { display: grid; grid-template-columns: 7.5rem 1fr; gap: 0 .75rem }
 dt { color: var(--muted) }
 dd { margin: 0 }
-@media (max-width: 30rem) { body { padding: .75rem } main { padding: 1.25rem } .list li { padding: 1rem 1.1rem 1.25rem } dl div { grid-template-columns: 1fr } }
+@media (max-width: 30rem) { body { padding: .75rem } main { padding: 1.25rem } .list li { padding: 1rem 1.1rem 1.25rem } .list .button { padding: .6rem .7rem; font-size: .9375rem } .actions { gap: .35rem } dl div { grid-template-columns: 1fr } }
 `
 
 /** Tells an opener, or another page of ours, that a server is connected; then the window can go. */

@@ -16,6 +16,6 @@ export function timeElement(time: number, now: number): string {
 
 function distance(milliseconds: number): string {
   const [unit, size] = UNITS.find(([, size]) => Math.abs(milliseconds) >= size) ?? []
-  if (unit === undefined) return milliseconds < 0 ? 'just now' : 'in less than a minute'
+  if (unit === undefined) return milliseconds <= 0 ? 'just now' : 'in less than a minute'
   return RELATIVE.format(Math.trunc(milliseconds / size), unit)
 }
