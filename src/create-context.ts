@@ -5,6 +5,8 @@ import { createMcpSessions } from './gateway/mcp-client.js'
 import { createRequestStates } from './gateway/request-state.js'
 import { createDiscover } from './oauth/discover.js'
 import type { OAuthContext } from './oauth/context.js'
+import { createEmit } from './oauth/events.js'
+import { createFailures } from './oauth/failures.js'
 import type { Config } from './options.js'
 import { createRegistrations } from './registrations.js'
 import { createProviderLookup } from './providers/provider-lookup.js'
@@ -30,6 +32,8 @@ export function createContext(config: Config): { context: GatewayContext; close:
     records: createRecords(store, sealer),
     leases: createLeases(storeOfLeases(store, clock), { clock }),
     discover: createDiscover(fetch, { timeout, clock, local: config.local, providerOf }),
+    emit: createEmit(config.onEvent, { clock, logger }),
+    failures: createFailures(clock),
     providerOf,
     refusals: new BoundedMap(REMEMBERED),
     fetch,
@@ -53,6 +57,7 @@ export function createContext(config: Config): { context: GatewayContext; close:
     requestStates: createRequestStates(sealer, clock),
     elicitations: new BoundedMap(REMEMBERED),
     registeredAgain: new BoundedMap(REMEMBERED),
+    warmed: new WeakMap(),
     undeclared: new BoundedMap(1000),
     accepted: new WeakSet(),
     signIns: new BoundedMap(REMEMBERED),

@@ -67,6 +67,7 @@ export const ERROR_KINDS = {
   token_request_failed: { status: 502, title: 'The token request failed' },
   token_response_invalid: { status: 502, title: 'The token answer cannot be used' },
   client_invalid: { status: 502, title: 'The client is not accepted any more' },
+  nothing_to_refresh: { status: 409, title: 'There is nothing to refresh' },
   refresh_failed: { status: 503, title: 'The connection could not be refreshed' },
   token_rejected: { status: 502, title: 'The MCP server rejects its own token' },
   token_renewed: { status: 503, title: 'The token was renewed' },

@@ -1,7 +1,14 @@
 export { mcpDcr } from './middleware.js'
 export type { McpDcr } from './middleware.js'
 export type { RequestMcp } from './gateway/request-mcp.js'
+export type { WarmResult } from './gateway/warm.js'
 export type { ConnectionState } from './connections.js'
+export type {
+  ConnectionEvent,
+  McpDcrEvent,
+  NeedsAuthorizationEvent,
+  RegistrationEvent,
+} from './oauth/events.js'
 export type {
   AuthorizationRequiredDetails,
   ElicitationCompleteDetails,

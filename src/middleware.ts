@@ -6,10 +6,12 @@ import { createContext } from './create-context.js'
 import type { GatewayContext } from './gateway/context.js'
 import { hookResponses } from './gateway/intercept.js'
 import { createMcpFetch } from './gateway/mcp-fetch.js'
+import { refreshConnection } from './gateway/refresh-connection.js'
 import type { RequestMcp } from './gateway/request-mcp.js'
 import { authorizationRequired } from './gateway/require-authorization.js'
 import { serverOfUrl } from './gateway/resolve-server.js'
 import { serveRequest } from './gateway/serve-request.js'
+import { warmServers, type WarmResult } from './gateway/warm.js'
 import type { Server } from './model.js'
 import { disconnect, forgetServer } from './oauth/disconnect.js'
 import type { Options } from './options.js'
@@ -32,6 +34,24 @@ export interface McpDcr extends RequestHandler {
    * @throws McpDcrError `invalid_options` where `servers` is a function of the request
    */
   connections(user: string): Promise<ConnectionState[]>
+  /**
+   * Refreshes a user's connection now, and resolves to its new state.
+   *
+   * @throws McpDcrError `authorization_required` where that user is not connected, `nothing_to_refresh` where there
+   * is no refresh token, `refresh_failed` where trying later may help; `unknown_server`; `invalid_options` where
+   * `servers` is a function of the request
+   */
+  refresh(user: string, server: string): Promise<ConnectionState>
+  /**
+   * Does now what the first sign-in at each declared server would wait for: asks it for its challenge, discovers
+   * its authorization server, and registers. What is discovered is used for five minutes, a registration for good;
+   * where sign-ins come seldom, call it at that interval. A server that fails is reported, in the order of the
+   * declaration, and keeps no other one from being warmed. Each request is bounded by the `timeout` option.
+   *
+   * @throws McpDcrError `invalid_options` where `baseUrl` is not configured, or `servers` is a function of the
+   * request
+   */
+  warm(): Promise<WarmResult[]>
   /** The client registrations: what is held, and its management at the issuer (RFC 7592). */
   readonly registrations: Registrations
   /**
@@ -83,8 +103,10 @@ export function mcpDcr(options: Options = {}): McpDcr {
 
   return Object.assign(mcpDcrMiddleware, {
     fetch: (user: string, server: string) => fetchFor(context, user, server),
-    connections: async (user: string) =>
-      connectionStates(context.oauth.records, user, declaredServers(context), context.oauth.clock()),
+    connections: async (user: string) => connectionStates(context.oauth, user, declaredServers(context)),
+    refresh: async (user: string, server: string) =>
+      refreshConnection(context, serverNamed(context, server), user, config.baseUrl),
+    warm: async () => warmServers(context, declaredServers(context), requiredBaseUrl(context)),
     registrations: context.registrations,
     disconnect: async (user: string, server: string) =>
       disconnect(context.oauth, serverNamed(context, server), user),
@@ -115,6 +137,15 @@ function serverNamed(context: GatewayContext, name: string): Server {
 
 function findServer({ config }: GatewayContext, name: string): Server | undefined {
   return config.servers?.find((server) => server.name === name)
+}
+
+function requiredBaseUrl({ config: { baseUrl } }: GatewayContext): string {
+  if (baseUrl !== undefined) return baseUrl
+  throw new McpDcrError(
+    'invalid_options',
+    'Without the baseUrl option, the redirect URI to register is not known before the first request.',
+    { fix: 'Set baseUrl to the gateway’s own URL, such as http://localhost:3001.' },
+  )
 }
 
 function declaredServers({ config }: GatewayContext): readonly Server[] {

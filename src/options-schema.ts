@@ -179,6 +179,7 @@ export const optionsSchema = object({
     .positive({ error: 'has to be more than 0' })
     .max(2 ** 31 - 1, { error: 'is too large' })
     .optional(),
+  onEvent: fn.optional(),
   // Not strict: a logger is somebody else's object.
   logger: z
     .looseObject(

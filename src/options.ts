@@ -1,6 +1,7 @@
 import type { Request } from 'express'
 import type { Elicitation } from './errors.js'
 import type { Logger, PrivateJwk, Server } from './model.js'
+import type { OnEvent } from './oauth/events.js'
 import type { ProviderProfile } from './providers/provider-profile.js'
 import type { CredentialStore } from './store/contract.js'
 
@@ -88,6 +89,8 @@ export interface Options {
   providers?: readonly ProviderProfile[]
   /** How long one request to an authorization server or for metadata may take, in milliseconds. Defaults to 10000. */
   timeout?: number
+  /** Told of every change of a connection or a registration, once it is stored; nobody waits for it, and what it throws or rejects with is logged. Defaults to nothing. */
+  onEvent?: OnEvent
   /** Where to report. Defaults to warnings and errors on the console. */
   logger?: Partial<Logger>
   /** The current time in epoch milliseconds. Defaults to `Date.now`. */
@@ -153,6 +156,7 @@ export interface Config {
   readonly providers: readonly ProviderProfile[]
   /** Milliseconds. */
   readonly timeout: number
+  readonly onEvent: OnEvent | undefined
   readonly logger: Logger
   readonly clock: () => number
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { McpDcrError, quoteUntrusted } from './errors.js'
 import type { Registration, Server, TokenEndpointAuthMethod } from './model.js'
 import type { OAuthContext } from './oauth/context.js'
+import { emitRegistration } from './oauth/events.js'
 import { deleteRegistration, readRegistration, replaceRegistration } from './oauth/manage-registration.js'
 import { registerAgain } from './oauth/register-again.js'
 import { withRegistrationLease } from './oauth/registration-lease.js'
@@ -140,7 +141,8 @@ export function createRegistrations(
         const isReplaced = key !== registrationKey(server, issuer, redirectUri)
         const isOurs = status !== 'configured' && (isManaged(held.value) || !isReplaced)
         if (isOurs) await deleteRegistration(context, key, held)
-        await registrations.delete(key)
+        const isDeleted = await registrations.delete(key)
+        if (isDeleted) emitRegistration(context, 'registration_deleted', held.value)
       }),
   }
 }

@@ -46,6 +46,7 @@ export function resolveOptions(
       ...Object.values(providerProfiles),
     ]),
     timeout: options.timeout ?? 10_000,
+    onEvent: options.onEvent,
     logger: resolveLogger(options.logger ?? {}),
     clock: options.clock ?? Date.now,
   })

@@ -6,6 +6,7 @@ const STATES = {
   expired: 'Connected, to be refreshed',
   needs_authorization: 'Sign in again',
   not_connected: 'Not connected',
+  error: 'Error',
 }
 
 showServers().catch(showProblem)
@@ -31,9 +32,10 @@ function serverCard(connection) {
   return card
 }
 
-function showState(card, { state, authorizationUrl }) {
+function showState(card, { state, fix, authorizationUrl }) {
   const isConnected = state === 'connected' || state === 'expired'
   part(card, 'state').textContent = STATES[state] ?? state
+  part(card, 'state').title = fix ?? ''
   part(card, 'state').classList.toggle('connected', isConnected)
   // Where to sign in, and where to come back to afterwards.
   part(card, 'connect').href = `${authorizationUrl}?return_to=/`

@@ -24,6 +24,8 @@ export interface GatewayContext {
   readonly elicitations: BoundedMap<string, readonly PendingElicitation[]>
   /** When people had a registration made again, in epoch milliseconds, by its key. */
   readonly registeredAgain: BoundedMap<string, number>
+  /** The challenges of servers that were warmed, for a sign-in that begins without one. */
+  readonly warmed: WeakMap<Server, Challenge>
   /** Undeclared servers that a user has met through their challenge, by user and name. */
   readonly undeclared: BoundedMap<string, BoundedMap<string, Server>>
   /** Connections whose token their upstream has accepted. */
@@ -46,11 +48,13 @@ export function challengeKey(user: string, server: Pick<Server, 'name'>): string
 
 /** Notes that an upstream took the token of this connection. An error of its own (5xx), or a proxy's, says nothing of it. */
 export function noteAnswer(
-  { accepted, acceptedSignIns }: GatewayContext,
+  { accepted, acceptedSignIns, oauth }: GatewayContext,
   connection: Connection,
   status: number,
 ): void {
   if (status === 401 || status >= 500 || accepted.has(connection)) return
   accepted.add(connection)
-  acceptedSignIns.set(connectionKey(connection.user, connection.server), connection.connectedAt)
+  const key = connectionKey(connection.user, connection.server)
+  acceptedSignIns.set(key, connection.connectedAt)
+  oauth.failures.clear(key)
 }

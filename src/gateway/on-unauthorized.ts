@@ -69,7 +69,11 @@ export async function dropRejected(
   const key = connectionKey(rejected.user, rejected.server)
   // Of a sign-in before a restart it is not known whether its token was ever accepted.
   const isNew = isJustNow(context, rejected.connectedAt) && signIns.get(key) === rejected.connectedAt
-  if (isNew && acceptedSignIns.get(key) !== rejected.connectedAt) throw tokenRejected(server)
+  if (isNew && acceptedSignIns.get(key) !== rejected.connectedAt) {
+    const error = tokenRejected(server)
+    oauth.failures.note(key, error)
+    throw error
+  }
   const held = await oauth.records.connections.get(key)
   if (held?.value.status === 'connected' && held.value.accessToken === rejected.accessToken) {
     await needsAuthorization(oauth, key, held, 'token_rejected')

@@ -5,6 +5,7 @@ import { assertEndpointUrl } from '../security/guarded-fetch.js'
 import { chooseScope, scopeList, withinRegistered } from './choose-scope.js'
 import type { OAuthContext } from './context.js'
 import { ensureClient } from './ensure-client.js'
+import { failureKey } from './failures.js'
 import { redirectUriOf } from './redirect-uri.js'
 
 /** How long a person may take to sign in, in milliseconds (SPEC 26). */
@@ -32,6 +33,9 @@ export interface PreparedAuthorization {
   readonly wanted: string | undefined
 }
 
+/** What of it does not depend on who signs in. */
+export type Preparation = Pick<AuthorizationRequest, 'server' | 'baseUrl' | 'challenge' | 'stepUp'>
+
 /**
  * Discovers the authorization server and makes sure of a client.
  *
@@ -39,7 +43,15 @@ export interface PreparedAuthorization {
  */
 export async function prepareAuthorization(
   context: OAuthContext,
-  { server, baseUrl, challenge, stepUp }: AuthorizationRequest,
+  request: Preparation,
+  options: { fresh: boolean },
+): Promise<PreparedAuthorization> {
+  return context.failures.watch(failureKey(request.server), () => prepare(context, request, options))
+}
+
+async function prepare(
+  context: OAuthContext,
+  { server, baseUrl, challenge, stepUp }: Preparation,
   options: { fresh: boolean },
 ): Promise<PreparedAuthorization> {
   const discovered = await context.discover(server, challenge, options)

@@ -5,6 +5,8 @@ import type { GuardedFetch, Reach } from '../security/guarded-fetch.js'
 import type { Leases } from '../store/lease.js'
 import type { Records } from '../store/records.js'
 import type { Discover } from './discover.js'
+import type { Emit } from './events.js'
+import type { Failures } from './failures.js'
 
 /** What the protocol's steps share; one per `mcpDcr()`. */
 export interface OAuthContext {
@@ -13,6 +15,9 @@ export interface OAuthContext {
   readonly records: Records
   readonly leases: Leases
   readonly discover: Discover
+  /** Called once a change is stored. */
+  readonly emit: Emit
+  readonly failures: Failures
   readonly providerOf: ProviderOf
   /** When issuers refused registered clients lately, in epoch milliseconds, by MCP server and issuer. */
   readonly refusals: BoundedMap<string, readonly number[]>

@@ -2,6 +2,7 @@ import type { Server } from '../model.js'
 import { connectionKey, serverPrefix } from '../store/records.js'
 import { bareServer } from './bare-server.js'
 import type { OAuthContext } from './context.js'
+import { connectionEvent, emitRegistration } from './events.js'
 import { deleteQuietly } from './manage-registration.js'
 import { withRegistrationLease } from './registration-lease.js'
 import { revokeTokens } from './revoke.js'
@@ -21,7 +22,9 @@ export async function disconnect(context: OAuthContext, server: Server, user: st
     if (held === undefined) return false
     await revokeTokens(context, server, held.value)
     // A sign-in in the meantime is a connection of its own, and stays.
-    await connections.delete(key, held.version)
+    const isDeleted = await connections.delete(key, held.version)
+    context.failures.clear(key)
+    if (isDeleted) context.emit({ type: 'disconnected', ...connectionEvent(held.value) })
     context.logger.info('disconnected', { server: server.name })
     return true
   })
@@ -41,12 +44,18 @@ export async function forgetServer(
 ): Promise<void> {
   const { registrations } = context.records
   await disconnectAll(context, name, declared)
+  // A crash may have left a client in two places.
+  const told = new Set<string>()
   for await (const { key, value } of registrations.list(serverPrefix(name))) {
     await withRegistrationLease(context, value, async () => {
       const held = await registrations.get(key)
       if (held === undefined) return
       await deleteQuietly(context, held.value)
-      await registrations.delete(key, held.version)
+      const isDeleted = await registrations.delete(key, held.version)
+      const client = JSON.stringify([held.value.issuer, held.value.clientId])
+      if (!isDeleted || told.has(client)) return
+      told.add(client)
+      emitRegistration(context, 'registration_deleted', held.value)
     })
   }
   // Whoever has signed in meanwhile did so by a client that is gone by now.

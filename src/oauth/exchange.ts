@@ -3,6 +3,7 @@ import { McpDcrError, quoteUntrusted } from '../errors.js'
 import type { Connection, PendingFlow, Server } from '../model.js'
 import { connectionKey } from '../store/records.js'
 import type { OAuthContext } from './context.js'
+import { connectionEvent } from './events.js'
 import { nameServer } from './name-server.js'
 import { hintFor } from './provider-hints.js'
 import { requestTokens } from './request-tokens.js'
@@ -29,6 +30,8 @@ export async function finishAuthorization(
   const tokens = await exchangeCode(context, server, flow, parameters)
   const connection = toConnection(flow, tokens, context.clock())
   await save(context, connection)
+  context.failures.clear(connectionKey(flow.user, flow.server))
+  context.emit({ type: 'connected', ...connectionEvent(connection) })
   context.logger.info('connected', { server: server.name })
   return connection
 }

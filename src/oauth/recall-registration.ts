@@ -9,6 +9,7 @@ import {
 } from '../store/records.js'
 import type { OAuthContext } from './context.js'
 import type { ClientReference } from './ensure-client.js'
+import { emitRegistration } from './events.js'
 import { deleteQuietly, replaceRegistration } from './manage-registration.js'
 import { noteRefusal } from './refused-clients.js'
 import { withRegistrationLease } from './registration-lease.js'
@@ -105,10 +106,13 @@ export async function forgetClient(
     if (found.length > 0 && refused.length === 0) return false
     context.logger.warn('the issuer refuses a client; it is forgotten', { server: server.name, issuer })
     noteRefusal(context, server.name, issuer)
+    const deleted: Registration[] = []
     for (const { key, value, version } of refused) {
       await deleteQuietly(context, value)
-      await context.records.registrations.delete(key, version)
+      if (await context.records.registrations.delete(key, version)) deleted.push(value)
     }
+    // One client, wherever it was kept.
+    if (deleted[0] !== undefined) emitRegistration(context, 'registration_deleted', deleted[0])
     return true
   })
 }

@@ -4,6 +4,7 @@ import type { Connection, OAuthClient, Server } from '../model.js'
 import { connectionKey, type Versioned } from '../store/records.js'
 import type { OAuthContext } from './context.js'
 import { recallClient } from './ensure-client.js'
+import { connectionEvent } from './events.js'
 import { requestTokens } from './request-tokens.js'
 import type { Tokens } from './token-response.js'
 import { unwrapError } from './unwrap-error.js'
@@ -31,9 +32,10 @@ export async function refresh(
     if (held.value.refreshToken === undefined) return needsAuthorization(context, key, held, 'token_expired')
     return refreshUnderLease(context, server, key, held, held.value.refreshToken)
   }
+  const watched = (): Promise<Connection | undefined> => context.failures.watch(key, work)
   // Before the lease is taken, which would run out while another instance renews the secret.
   if (stale.refreshToken !== undefined) await recallClient(context, server, stale).catch(() => undefined)
-  return context.leases.withLease(`refresh ${key}`, 4 * context.timeout + 5_000, work, stale.accessToken)
+  return context.leases.withLease(`refresh ${key}`, 4 * context.timeout + 5_000, watched, stale.accessToken)
 }
 
 async function refreshUnderLease(
@@ -69,7 +71,9 @@ async function refreshUnderLease(
   }
   // A failed save fails the call (SPEC 38). Using the old token again would have the whole grant revoked.
   const { connections } = context.records
-  const isSaved = await connections.saveOrKeep(key, held.version, refreshed)
+  const isSaved = await connections.saveOrKeep(key, held.version, refreshed, () =>
+    context.emit({ type: 'refreshed', ...connectionEvent(refreshed) }),
+  )
   return isSaved ? refreshed : (await connections.get(key))?.value
 }
 
@@ -122,13 +126,18 @@ async function onFailure(
  * unchanged; otherwise somebody else was luckier, and theirs is returned (SPEC 38).
  */
 export async function needsAuthorization(
-  { records }: Pick<OAuthContext, 'records'>,
+  { records, emit }: Pick<OAuthContext, 'records' | 'emit'>,
   key: string,
   held: Versioned<Connection>,
   reason: string,
 ): Promise<Connection | undefined> {
   const { accessToken: _a, refreshToken: _r, expiresAt: _e, ...kept } = held.value
-  await records.connections.save(key, held.version, { ...kept, status: 'needs_authorization', reason })
+  const isSaved = await records.connections.save(key, held.version, {
+    ...kept,
+    status: 'needs_authorization',
+    reason,
+  })
+  if (isSaved) emit({ type: 'needs_authorization', ...connectionEvent(held.value), reason })
   return (await records.connections.get(key))?.value
 }
 

@@ -4,6 +4,7 @@ import { formerRegistrationKey, serverPrefix, type Versioned } from '../store/re
 import { scopeList } from './choose-scope.js'
 import type { OAuthContext } from './context.js'
 import type { ClientRequest } from './ensure-client.js'
+import { emitRegistration } from './events.js'
 import { resolveInitialAccessToken } from './initial-access-token.js'
 import { deleteQuietly } from './manage-registration.js'
 import { nameServer } from './name-server.js'
@@ -46,10 +47,11 @@ export async function registerAnew(
   try {
     const registration = await registerOnceAdjusted(context, request, marker)
     const isSaved = await registrations.save(key, version, registration).catch(async (error: unknown) => {
-      await deleteQuietly(context, registration)
+      await discard(context, registration)
       throw error
     })
     if (!isSaved) return await yieldTo(context, request, registration, (await registrations.get(key))?.value)
+    emitRegistration(context, 'registered', registration)
     context.logger.info('registered a client', { server: server.name, issuer: registration.issuer })
     return toClient(registration) as OAuthClient
   } catch (error) {
@@ -196,11 +198,17 @@ async function yieldTo(
   own: Registration,
   winner: Registration | undefined,
 ): Promise<OAuthClient> {
-  await deleteQuietly(context, own)
+  await discard(context, own)
   const isOfUse = winner !== undefined && fits(winner, request, context.clock())
   const client = isOfUse ? toClient(winner) : undefined
   if (client === undefined) throw lostRace(request.server)
   return client
+}
+
+/** Deletes a client that never came to be used. */
+async function discard(context: OAuthContext, registration: Registration): Promise<void> {
+  await deleteQuietly(context, registration)
+  emitRegistration(context, 'registration_deleted', registration)
 }
 
 /**
@@ -247,7 +255,9 @@ async function keepFormer(
   await Promise.all(
     oldest.map(async ({ key: oldKey, version, value }) => {
       // One that cannot be reached for now is tried again when the next client is replaced.
-      if (await deleteQuietly(context, value)) await registrations.delete(oldKey, version)
+      if (!(await deleteQuietly(context, value))) return
+      const isDeleted = await registrations.delete(oldKey, version)
+      if (isDeleted) emitRegistration(context, 'registration_deleted', value)
     }),
   )
 }
@@ -276,9 +286,11 @@ export async function dropManagement(context: OAuthContext, key: string): Promis
   if (held === undefined) return
   const { registrationAccessToken: _, registrationClientUri: __, ...bare } = held.value
   const used = await clientsInUse(context, bare.server)
-  await (used.has(bare.clientId)
-    ? registrations.save(key, held.version, bare)
-    : registrations.delete(key, held.version))
+  if (used.has(bare.clientId)) {
+    await registrations.save(key, held.version, bare)
+  } else if (await registrations.delete(key, held.version)) {
+    emitRegistration(context, 'registration_deleted', bare)
+  }
 }
 
 function lostRace(server: Server): McpDcrError {

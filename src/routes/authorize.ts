@@ -10,7 +10,8 @@ import { requireServer, requireUser } from './servers.js'
 export const authorize: Route = async (context, req) => {
   const user = await requireUser(context, req)
   const server = await requireServer(context, req, user, req.params['server'])
-  const request = await authorizationRequest(context, req, server, user, returnPath(req.query['return_to']))
+  const asked = await authorizationRequest(context, req, server, user, returnPath(req.query['return_to']))
+  const request = { ...asked, challenge: asked.challenge ?? context.warmed.get(server) }
   const ownHost = new URL(request.baseUrl).host
   if (context.config.baseUrl === undefined && !isOnBaseHost(req, request.baseUrl)) {
     // Here the base URL is known to be this very process: one redirect brings the browser to its host.

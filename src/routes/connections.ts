@@ -1,7 +1,9 @@
-import { connectionStates } from '../connections.js'
+import type { Request } from 'express'
+import { connectionStates, type ConnectionState } from '../connections.js'
 import { jsonAnswer, pageAnswer } from '../gateway/answer.js'
 import { authorizeUrl, baseUrlOf, ROUTES_PATH } from '../gateway/base-url.js'
 import { isNavigation } from '../gateway/caller.js'
+import type { GatewayContext } from '../gateway/context.js'
 import { findLostFlow } from '../gateway/lost-flow.js'
 import { connectionsPage } from '../pages/connections-page.js'
 import type { Route } from './index.js'
@@ -12,17 +14,24 @@ export const connections: Route = async (context, req) => {
   const { config, oauth } = context
   const user = await requireUser(context, req)
   const servers = await serversOfRequest(context, req, user)
-  const baseUrl = baseUrlOf(config, req)
-  const states = await connectionStates(oauth.records, user, servers, oauth.clock())
-  const views = await Promise.all(
-    states.map(async (state) => ({
-      ...state,
-      unfinished: (await findLostFlow(context, req, user, state.server)) !== undefined,
-      authorizationUrl: authorizeUrl(baseUrl, state.server),
-    })),
-  )
+  const states = await connectionStates(oauth, user, servers)
+  const views = await Promise.all(states.map((state) => describeForUser(context, req, user, state)))
   if (!isNavigation(req)) return jsonAnswer({ connections: views })
-  const actionUrl = (name: string): string =>
-    `${baseUrl}${ROUTES_PATH}/connections/${encodeURIComponent(name)}`
-  return pageAnswer(connectionsPage(views.map((view) => ({ ...view, actionUrl: actionUrl(view.server) }))))
+  const path = `${baseUrlOf(config, req)}${ROUTES_PATH}/connections`
+  const rows = views.map((view) => ({ ...view, actionUrl: `${path}/${encodeURIComponent(view.server)}` }))
+  return pageAnswer(connectionsPage(rows, oauth.clock()))
+}
+
+/** A state, and what this user can do about it in this browser. */
+export async function describeForUser(
+  context: GatewayContext,
+  req: Request,
+  user: string,
+  state: ConnectionState,
+): Promise<ConnectionState & { unfinished: boolean; authorizationUrl: string }> {
+  return {
+    ...state,
+    unfinished: (await findLostFlow(context, req, user, state.server)) !== undefined,
+    authorizationUrl: authorizeUrl(baseUrlOf(context.config, req), state.server),
+  }
 }

@@ -1,14 +1,19 @@
 import express, { type NextFunction, type Request, type Response, type Router } from 'express'
 import { McpDcrError } from '../errors.js'
-import { errorAnswer, sendAnswer, toMcpDcrError } from '../gateway/answer.js'
+import { errorAnswer, pageAnswer, sendAnswer, toMcpDcrError } from '../gateway/answer.js'
+import { ROUTES_PATH } from '../gateway/base-url.js'
+import { isFormSubmission } from '../gateway/caller.js'
 import type { GatewayContext } from '../gateway/context.js'
 import type { Answer } from '../gateway/intercept.js'
+import type { Config } from '../options.js'
+import { errorPage } from '../pages/error-page.js'
 import { authorize } from './authorize.js'
 import { callback } from './callback.js'
 import { clientMetadata } from './client-metadata.js'
 import { connected } from './connected.js'
 import { connections } from './connections.js'
 import { disconnect } from './disconnect.js'
+import { refresh } from './refresh.js'
 import { registerAgain } from './register-again.js'
 import {
   deleteRegistration,
@@ -39,6 +44,7 @@ export function createRoutes(context: GatewayContext): Router {
   router.get('/connections', answer(connections))
   router.delete('/connections/:server', answer(disconnect))
   router.post('/connections/:server/disconnect', answer(disconnect))
+  router.post('/connections/:server/refresh', answer(refresh))
   router.post('/connections/:server/register', answer(registerAgain))
   router.get('/client.json', answer(clientMetadata))
   router.get('/registrations', answer(listRegistrations))
@@ -63,7 +69,14 @@ async function run(context: GatewayContext, req: Request, res: Response, route: 
 }
 
 function fail({ config }: GatewayContext, req: Request, res: Response, thrown: unknown): void {
-  sendAnswer(req, res, errorAnswer(req, toMcpDcrError(thrown, config.logger)))
+  const error = toMcpDcrError(thrown, config.logger)
+  sendAnswer(req, res, isFormSubmission(req) ? formErrorAnswer(config, error) : errorAnswer(req, error))
+}
+
+/** The forms are those of the connections page: it shows how things stand now. */
+function formErrorAnswer({ baseUrl = '' }: Config, error: McpDcrError): Answer {
+  const url = `${baseUrl}${ROUTES_PATH}/connections`
+  return pageAnswer(errorPage(error, url, 'Back to the connections'), error.status)
 }
 
 function notFound(): never {

@@ -18,6 +18,10 @@ export type GuardedFetch = (
   url: string | URL,
   init: RequestInit | undefined,
   reach: Reach,
+  options?: {
+    /** Leaves the body, which may be a stream without end. Defaults to false. */
+    headersOnly?: boolean
+  },
 ) => Promise<Response>
 
 export interface GuardedFetchOptions {
@@ -42,7 +46,7 @@ export function createGuardedFetch(options: GuardedFetchOptions): GuardedFetch {
     return agent
   }
 
-  return async function guardedFetch(input, init, reach) {
+  return async function guardedFetch(input, init, reach, { headersOnly = false } = {}) {
     const url = assertEndpointUrl(input, 'URL of a request')
     const deadline = AbortSignal.timeout(timeout)
     const signal = init?.signal ? AbortSignal.any([deadline, init.signal]) : deadline
@@ -59,6 +63,10 @@ export function createGuardedFetch(options: GuardedFetchOptions): GuardedFetch {
       if (isRedirect(response)) {
         await response.body?.cancel()
         throw redirectRefused(url)
+      }
+      if (headersOnly) {
+        await response.body?.cancel()
+        return new Response(null, { status: response.status, headers: response.headers })
       }
       return await buffered(response, url, maxBytes)
     } catch (error) {

@@ -20,8 +20,10 @@ export interface RecordCollection<T> {
   /**
    * As {@link save}, for what cannot be had again, such as a rotated token: where the store fails, this rejects,
    * and the value is held in memory, taken for the stored one, and saved when the record is next asked for.
+   *
+   * @param onSaved called once the value is stored, now or later
    */
-  saveOrKeep(key: string, expected: string, value: T): Promise<boolean>
+  saveOrKeep(key: string, expected: string, value: T, onSaved?: () => void): Promise<boolean>
   /** True for the one caller that removed it. */
   delete(key: string, expected?: string): Promise<boolean>
   /** @param prefix what the keys begin with. Defaults to all */
@@ -61,7 +63,7 @@ function createCollection<T extends object>(
   // Promises, so that concurrent readers of one version share the opening and the object.
   const opened = new BoundedMap<string, { version: string; value: Promise<T> }>(MAX_OPENED)
   /** What could not be saved, with the version that it replaces. */
-  const kept = new BoundedMap<string, Versioned<T>>(MAX_KEPT)
+  const kept = new BoundedMap<string, Versioned<T> & { onSaved: () => void }>(MAX_KEPT)
 
   async function openRecord(key: string, { data, version }: StoredRecord): Promise<Versioned<T>> {
     let entry = opened.get(key)
@@ -104,7 +106,8 @@ function createCollection<T extends object>(
     if (unsaved === undefined) return openRecord(key, record)
     if (unsaved.version === record.version) {
       const isSaved = await save(key, unsaved.version, unsaved.value).catch(() => undefined)
-      if (isSaved === undefined) return unsaved
+      if (isSaved === undefined) return { value: unsaved.value, version: unsaved.version }
+      if (isSaved) unsaved.onSaved()
     }
     // Saved now, or somebody else has changed the record meanwhile.
     kept.delete(key)
@@ -124,10 +127,11 @@ function createCollection<T extends object>(
     get,
     save,
 
-    async saveOrKeep(key, version, value) {
-      kept.set(key, { version, value: deepFreeze(value) })
+    async saveOrKeep(key, version, value, onSaved = () => undefined) {
+      kept.set(key, { version, value: deepFreeze(value), onSaved })
       const isSaved = await save(key, version, value)
       kept.delete(key)
+      if (isSaved) onSaved()
       return isSaved
     },
 
@@ -141,7 +145,9 @@ function createCollection<T extends object>(
       for await (const { key, ...record } of store.list(collection)) {
         if (!key.startsWith(prefix)) continue
         const unsaved = kept.get(key)
-        yield { key, ...(unsaved?.version === record.version ? unsaved : await openRecord(key, record)) }
+        yield unsaved?.version === record.version
+          ? { key, value: unsaved.value, version: unsaved.version }
+          : { key, ...(await openRecord(key, record)) }
       }
     },
   }

@@ -123,18 +123,6 @@ describe('the connections page', () => {
     expect(new URL(page.url()).pathname).toBe('/api/oauth/connections')
     expect(visitor.complaints).toEqual([])
   })
-
-  it('offers to register again where a sign-in did not come back', async () => {
-    await page.goto(`${example.url}/api/oauth/authorize/demo`)
-    await page.getByRole('heading', { name: 'Sign in' }).waitFor()
-    await page.goto(`${example.url}/api/oauth/connections`)
-    await page.getByRole('button', { name: 'Register again' }).click()
-    await page.getByText('has not come back').waitFor({ state: 'detached' })
-    await page.getByRole('link', { name: 'Connect' }).click()
-    await signIn(page)
-    await page.getByRole('heading', { name: 'Connected to demo' }).waitFor()
-    expect(visitor.complaints).toEqual([])
-  })
 })
 
 describe('a sign-in', () => {

@@ -22,6 +22,7 @@ import {
   startFake,
   status,
   text,
+  told,
   TOO_LARGE,
   type FakeServer,
   type Reply,
@@ -114,6 +115,7 @@ describe('a refresh that succeeds (RFC 6749 §6, SPEC 36, 37)', () => {
     expect(new Set(all.map((it) => it?.accessToken))).toEqual(new Set(['at2']))
     expect(await run()).toMatchObject({ accessToken: 'at2' })
     expect(as.asked()).toEqual(['POST /token'])
+    expect(told(context)).toEqual(['refreshed ann'])
   })
 
   it('is used as it was saved: a sign-in meanwhile wins', async () => {
@@ -123,6 +125,7 @@ describe('a refresh that succeeds (RFC 6749 §6, SPEC 36, 37)', () => {
     )
     expect(await run()).toMatchObject({ accessToken: 'at-of-sign-in' })
     expect(await connectionOf(context)).toMatchObject({ accessToken: 'at-of-sign-in' })
+    expect(told(context)).toEqual([])
   })
 
   it('does not bring back a connection that was ended meanwhile', async () => {
@@ -144,10 +147,11 @@ describe('a refresh that succeeds (RFC 6749 §6, SPEC 36, 37)', () => {
     as.replies['/token'] = json({ access_token: 'at2', token_type: 'Bearer', refresh_token: 'rt2' })
     await expect(run()).rejects.toMatchObject({ code: 'store_write_failed' })
     expect(await run()).toMatchObject({ accessToken: 'at2', refreshToken: 'rt2' })
-    expect(await saved()).toBe('authorization')
+    expect([await saved(), told(context)]).toEqual(['authorization', []])
     disk.isFull = false
+    await Promise.all([run(), run()])
     expect(await run()).toMatchObject({ accessToken: 'at2', refreshToken: 'rt2' })
-    expect(await saved()).toBe('refresh')
+    expect([await saved(), told(context)]).toEqual(['refresh', ['refreshed ann']])
     expect(as.asked()).toEqual(['POST /token'])
   })
 

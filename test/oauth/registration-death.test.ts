@@ -20,6 +20,7 @@ import {
   metadataOf,
   registrationsOf,
   status,
+  told,
   type TestContext,
 } from './support.js'
 
@@ -76,6 +77,7 @@ describe('a client that the token endpoint refuses (SPEC 44)', () => {
       reason: 'client_invalid',
     })
     expect([await ids(), issuer.clients.size]).toEqual([[], 0])
+    expect(told(context)).toEqual(['registered c1', 'registration_deleted c1', 'needs_authorization ann'])
   })
 
   it('is forgotten where it cannot be deleted, too', async () => {
@@ -123,6 +125,7 @@ describe('a client that the management endpoint does not know (RFC 7592 §2.1, S
     expect(Object.fromEntries(managed)).toEqual({ c1: false, c2: true })
     expect(await refresh(context, server(), connection)).toMatchObject({ accessToken: 'at2' })
     expect(issuer.requests.at(-1)?.form.get('client_id')).toBe('c1')
+    expect(told(context)).toEqual(['registered c1', 'registered c2', 'refreshed ann'])
     const registrations = createRegistrations(context, server)
     const former = (await registrations.list()).find(({ clientId }) => clientId === 'c1')
     await registrations.delete(former?.id ?? '')
@@ -165,6 +168,7 @@ describe('a client that was registered but cannot be saved', () => {
     await expect(ensure()).rejects.toMatchObject({ code: 'store_write_failed' })
     expect(issuer.asked()).toEqual(['POST /register', 'DELETE /clients/c1'])
     expect(issuer.clients.size).toBe(0)
+    expect(told(context)).toEqual(['registration_deleted c1'])
     isFull = false
     issuer.amend = () => ({})
     expect((await ensure()).clientId).toBe('c2')

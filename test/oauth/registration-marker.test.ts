@@ -20,6 +20,7 @@ import {
   startRegistry,
   status,
   TOO_LARGE,
+  told,
   type Registry,
   type Reply,
 } from './support.js'
@@ -214,6 +215,10 @@ describe('one registration (SPEC 20)', () => {
     const kept = await registrationsOf(registry.context)
     expect(kept).toHaveLength(9)
     for (const { scope } of kept) expect(scope?.length).toBeLessThanOrEqual(4096)
+    const ids = (word: string): string[] =>
+      told(registry.context).filter((line) => line.startsWith(`${word} `))
+    expect([ids('registered').length, new Set(ids('registration_deleted')).size]).toEqual([30, 21])
+    expect(ids('registration_deleted')).toHaveLength(21)
   })
 
   it('that is cut off leaves the former in use, once; the next attempt says so in the log', async () => {
@@ -259,6 +264,7 @@ describe('one registration (SPEC 20)', () => {
     expect(await registry.ensure({ scope: 'read' })).toMatchObject({ clientId: 'c0' })
     expect(deleted).toEqual(['DELETE Bearer rat'])
     expect((await registrationsOf(registry.context)).map(({ clientId }) => clientId)).toEqual(['c0'])
+    expect(told(registry.context)).toEqual(['registration_deleted c1'])
   })
 
   it('of a server that has another url by now is not taken over', async () => {

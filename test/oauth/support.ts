@@ -14,6 +14,8 @@ import type {
 import type { OAuthContext } from '../../src/oauth/context.js'
 import { createDiscover } from '../../src/oauth/discover.js'
 import { ensureClient } from '../../src/oauth/ensure-client.js'
+import { createEmit, type McpDcrEvent } from '../../src/oauth/events.js'
+import { createFailures } from '../../src/oauth/failures.js'
 import type { OAuthConfig } from '../../src/options.js'
 import { createProviderLookup } from '../../src/providers/provider-lookup.js'
 import type { ProviderProfile } from '../../src/providers/provider-profile.js'
@@ -109,6 +111,8 @@ export function declare(url: string, oauthConfig: OAuthConfig = {}, name = 'note
 }
 
 export interface TestContext extends OAuthContext {
+  /** What onEvent was told. */
+  readonly events: McpDcrEvent[]
   readonly log: LogLine[]
   /** Moves the clock on. */
   pass(ms: number): void
@@ -130,6 +134,7 @@ export function createOAuthContext(options: ContextOptions = {}): TestContext {
   const clock = (): number => now
   const { timeout = 10_000, store = memoryStore({ clock }) } = options
   const logger = recordingLogger()
+  const events: McpDcrEvent[] = []
   const fetch = createGuardedFetch({ timeout, allowPrivateNetworks: [] })
   const providerOf = createProviderLookup(options.providers ?? [])
   const keys = loadKeys({ keys: ['a key of more than 32 characters, for tests'], keyFile: '', local: false })
@@ -139,6 +144,9 @@ export function createOAuthContext(options: ContextOptions = {}): TestContext {
     records: createRecords(store, createSealer(keys)),
     leases: createLeases(memoryStore({ clock }), { clock }),
     discover: createDiscover(fetch, { timeout, clock, local: true, providerOf }),
+    emit: createEmit((event) => void events.push(event), { clock, logger }),
+    events,
+    failures: createFailures(clock),
     providerOf,
     refusals: new BoundedMap(100),
     fetch,
@@ -270,6 +278,11 @@ export function flowAt(issuer: string, server: Server, changes: Partial<PendingF
 
 /** What the browser brings back. */
 export const ANSWER = new URLSearchParams({ code: 'the-code', state: 'the-state' })
+
+/** What onEvent was told, as `registered c1` or `refreshed ann`. */
+export function told({ events }: TestContext): string[] {
+  return events.map((event) => `${event.type} ${'user' in event ? event.user : event.clientId}`)
+}
 
 export const ANN = connectionKey('ann', 'notes')
 

@@ -23,6 +23,7 @@ describe('without options', () => {
     allowPrivateNetworks: undefined,
     providers: undefined,
     timeout: undefined,
+    onEvent: undefined,
     logger: undefined,
     clock: undefined,
   } satisfies { [Name in keyof Required<Options>]: undefined }
@@ -49,6 +50,7 @@ describe('without options', () => {
       allowPrivateNetworks: [],
       providers: Object.values(providerProfiles),
       timeout: 10_000,
+      onEvent: undefined,
       logger: {
         debug: expect.any(Function),
         info: expect.any(Function),
