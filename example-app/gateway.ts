@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import express, { type Express } from 'express'
 import { createProxyMiddleware } from 'http-proxy-middleware'
 import { mcpDcr, type McpDcr } from 'mcp-dcr'
+import { createAggregate } from './aggregate.js'
 
 export interface GatewayOptions {
   /** Under which URL browsers see the gateway. */
@@ -12,18 +13,22 @@ export interface GatewayOptions {
   store: string
 }
 
-/** A whole gateway: sign-in, a proxy for each MCP server, and a page to try them on. */
+/** A whole gateway: sign-in, a proxy for each MCP server, one endpoint for all of them, and a page to try them on. */
 export function createGateway({ baseUrl, servers, store }: GatewayOptions): { app: Express; dcr: McpDcr } {
   const app = express()
+  const { handler, onElicitationComplete } = createAggregate(servers)
 
   // Before the routes that lead to MCP servers. Without a `user` option there is one local user.
-  const dcr = mcpDcr({ baseUrl, servers, store, clientName: 'Example gateway' })
+  const dcr = mcpDcr({ baseUrl, servers, store, clientName: 'Example gateway', onElicitationComplete })
   app.use(dcr)
 
   // Any handler will do that relays the MCP server's answers; here, a proxy.
   for (const [name, target] of Object.entries(servers)) {
     app.use(`/mcp/${name}`, proxyTo(target))
   }
+
+  // Or a handler that speaks to the MCP servers itself, with `req.mcp.fetch`.
+  app.all('/mcp', express.json(), handler)
 
   app.use(express.static(join(import.meta.dirname, 'public'), { setHeaders: setPageHeaders }))
   return { app, dcr }

@@ -7,7 +7,8 @@ import { startMcpServer } from '../test/support/mcp-server.js'
 import { ProviderMemory } from '../test/support/oidc-adapter.js'
 
 export interface LocalServersOptions {
-  mcpServerPort: number
+  /** By the servers' names. */
+  mcpServerPorts: Record<string, number>
   authorizationServerPort: number
   /** Where the authorization server keeps its clients and grants from one start to the next. */
   dataFile: string
@@ -18,7 +19,7 @@ interface SavedData {
   models: Record<string, [id: string, payload: AdapterPayload][]>
 }
 
-/** An MCP server that asks for a token, and the authorization server that issues it, as the tests use them. */
+/** MCP servers that ask for a token, and the authorization server that issues it, as the tests use them. */
 export async function startLocalServers(options: LocalServersOptions) {
   const saved = load(options.dataFile)
   const key = saved?.key ?? (await newKey())
@@ -53,13 +54,19 @@ export async function startLocalServers(options: LocalServersOptions) {
     }),
   )
   const { issuer } = authorizationServer
-  const mcpServer = await onPort(options.mcpServerPort, (port) => startMcpServer({ issuer, port }))
+  const mcpServers = await Promise.all(
+    Object.entries(options.mcpServerPorts).map(
+      async ([name, wanted]) =>
+        [name, await onPort(wanted, (port) => startMcpServer({ issuer, port }))] as const,
+    ),
+  )
 
   return {
-    url: mcpServer.url,
+    /** The MCP endpoints' URLs by name. */
+    servers: Object.fromEntries(mcpServers.map(([name, { url }]) => [name, url])),
     issuer,
     close: async () => {
-      await Promise.all([authorizationServer.close(), mcpServer.close()])
+      await Promise.all([authorizationServer, ...mcpServers.map(([, it]) => it)].map((it) => it.close()))
       saveNow()
     },
   }

@@ -4,9 +4,10 @@ import { createGateway } from './gateway.js'
 import { startLocalServers } from './local-servers.js'
 
 // `npm run example`. PORT: where the gateway listens, 3001 by default. MCP_SERVER_URL: a real MCP server,
-// instead of the local one that is started beside the gateway.
+// instead of the local ones that are started beside the gateway. Arguments: what those are called.
 const port = Number(process.env.PORT ?? 3001)
 const remote = process.env.MCP_SERVER_URL
+const names = process.argv.length > 2 ? process.argv.slice(2) : ['demo']
 /** One for each port: two examples can run at once, and a store is for one process. */
 const directory = join('.mcp-dcr', `example-${port}`)
 
@@ -17,25 +18,27 @@ async function start(): Promise<void> {
   const server = await listen()
   closing.push(() => closeServer(server))
 
-  const servers = remote ? { remote } : { demo: await startDemo() }
+  const servers = remote ? { remote } : await startDemo()
   const { app, dcr } = createGateway({ baseUrl, servers, store: join(directory, 'store.json') })
   closing.push(() => dcr.close())
   server.on('request', app)
 
   for (const [name, url] of Object.entries(servers)) console.log(`MCP server "${name}": ${url}`)
+  console.log(`All of them, for an MCP client: ${baseUrl}/mcp`)
   console.log(`\nOpen ${baseUrl}   (Ctrl+C stops it)\n`)
 }
 
 /** Known ports, so that the next start finds the same issuer. */
-async function startDemo(): Promise<string> {
+async function startDemo(): Promise<Record<string, string>> {
   const local = await startLocalServers({
-    mcpServerPort: port + 1,
     authorizationServerPort: port + 2,
+    // The first one below that, the others above.
+    mcpServerPorts: Object.fromEntries(names.map((name, i) => [name, port + (i === 0 ? 1 : i + 2)])),
     dataFile: join(directory, 'authorization-server.json'),
   })
   closing.push(() => local.close())
   console.log(`Authorization server: ${local.issuer}   (any name and any password will do)`)
-  return local.url
+  return local.servers
 }
 
 /** On loopback alone: without a `user` option, whoever reaches the gateway uses the same token. */

@@ -117,9 +117,11 @@ export function mcpDcr(options: Options = {}): McpDcr {
 
 function fetchFor(context: GatewayContext, user: string, name: string): typeof fetch {
   const server = serverNamed(context, name)
+  // First, where another one has the same URL; a longer path is still the other's.
+  const servers = [server, ...declaredServers(context)]
   return createMcpFetch(context, {
     user,
-    serverOf: (url) => serverOfUrl([server], url),
+    serverOf: (url) => (serverOfUrl(servers, url) === server ? server : undefined),
     undeclared: false,
     onUnauthorized: () => {
       throw authorizationRequired(server, context.config.baseUrl)

@@ -1,7 +1,9 @@
 import type { Challenge, Connection, Server } from '../model.js'
+import { abortable } from './abortable.js'
 import { liveConnection } from './attach-token.js'
 import { noteAnswer, type GatewayContext } from './context.js'
 import { asksForMore, dropRejected, renewRejected, tokenRenewed } from './on-unauthorized.js'
+import { outgoingRequest, type OutgoingRequest } from './outgoing-request.js'
 import { parseChallenge } from './parse-challenge.js'
 import { meetUndeclared } from './undeclared.js'
 
@@ -11,87 +13,96 @@ export type OnUnauthorized = (server: Server, challenge: Challenge | undefined) 
 /** Whose requests these are, and to which servers. */
 export interface McpFetchOptions {
   readonly user: string
+  /** Of those that there are by then: an undeclared one is known once it has been met. */
   readonly serverOf: (url: URL) => Server | undefined
   /** Whether a server that is not declared is served from its challenge. */
   readonly undeclared: boolean
   readonly onUnauthorized: OnUnauthorized
 }
 
-type Input = Parameters<typeof fetch>[0]
+interface Sent {
+  readonly response: Response
+  /** Whether a redirect has led away from the server. */
+  readonly strayed: boolean
+}
 
 /**
  * `fetch` in a user's name: attaches the token of the server that the URL belongs to, refreshes, and
- * repeats once after a 401 where the body can be sent twice. A redirect to another origin loses the token:
- * Node's own fetch sees to that (Fetch Standard, HTTP-redirect fetch, step 13).
+ * repeats once after a 401 where the body can be sent twice. The token goes to that server alone: a redirect
+ * that leads anywhere else, on the same origin too, loses it for good.
  */
 export function createMcpFetch(context: GatewayContext, options: McpFetchOptions): typeof fetch {
   const { user, serverOf, undeclared, onUnauthorized } = options
 
   return async function mcpFetch(input, init) {
-    const url = new URL(input instanceof Request ? input.url : String(input))
+    const request = await outgoingRequest(input, init)
+    const { url, signal } = request
     const server = serverOf(url)
-    const connection = server && (await liveConnection(context, server, user))
-    const response = await send(input, init, connection)
-    const again = (renewed: Connection): Promise<Response> => repeat(input, init, renewed)
-    if (server !== undefined) return settle(server, connection, response, again)
-    const challenge = undeclared && response.status === 401 ? challengeOf(response) : undefined
+    const connection = server && (await abortable(signal, () => liveConnection(context, server, user)))
+    const sent = await send(request, server, connection)
+    if (server !== undefined) return settle(request, server, connection, sent, true)
+    const { response, strayed } = sent
+    const challenge = undeclared && !strayed && response.status === 401 ? challengeOf(response) : undefined
     if (challenge?.resourceMetadata === undefined) return response
     await response.body?.cancel()
-    const met = await meetUndeclared(context, user, challenge, url)
-    const known = await liveConnection(context, met, user)
+    const met = await abortable(signal, () => meetUndeclared(context, user, challenge, url))
+    const known = await abortable(signal, () => liveConnection(context, met, user))
     if (known === undefined) return onUnauthorized(met, challenge)
-    return settle(met, known, await again(known), again)
+    return settle(request, met, known, await repeat(request, met, known), true)
   }
 
-  /** What an answer to this token, or to none, comes down to; `again` sends the request once more. */
+  /** What an answer to this token, or to none, comes down to; `mayRepeat` until the request was sent again. */
   async function settle(
+    request: OutgoingRequest,
     server: Server,
-    sent: Connection | undefined,
-    response: Response,
-    again: ((renewed: Connection) => Promise<Response>) | undefined,
+    connection: Connection | undefined,
+    { response, strayed }: Sent,
+    mayRepeat: boolean,
   ): Promise<Response> {
+    // Of somewhere else: it says nothing of this server's token.
+    if (strayed) return response
+    const { status } = response
     const challenge = challengeOf(response)
-    if (response.status !== 401 && !(response.status === 403 && sent && asksForMore(challenge, sent))) {
-      if (sent !== undefined) noteAnswer(context, sent, response.status)
+    if (status !== 401 && !(status === 403 && connection && asksForMore(challenge, connection))) {
+      if (connection !== undefined) noteAnswer(context, connection, status)
       return response
     }
     await response.body?.cancel()
-    if (response.status === 401 && sent !== undefined) {
-      const renewed = again && (await renewRejected(context, server, sent))
-      if (again !== undefined && renewed !== undefined) {
-        return settle(server, renewed, await again(renewed), undefined)
+    if (status === 401 && connection !== undefined) {
+      const renewed = mayRepeat
+        ? await abortable(request.signal, () => renewRejected(context, server, connection))
+        : undefined
+      if (renewed !== undefined) {
+        return settle(request, server, renewed, await repeat(request, server, renewed), false)
       }
-      await dropRejected(context, server, sent)
+      await dropRejected(context, server, connection)
     }
     return onUnauthorized(server, challenge)
   }
-}
 
-function send(
-  input: Input,
-  init: RequestInit | undefined,
-  connection: Connection | undefined,
-): Promise<Response> {
-  const headers = new Headers(init?.headers ?? (input instanceof Request ? input.headers : undefined))
-  headers.delete('authorization')
-  if (connection?.accessToken !== undefined) headers.set('authorization', `Bearer ${connection.accessToken}`)
-  return fetch(input, { ...init, headers })
-}
+  /** @throws McpDcrError `token_renewed` where the body is a stream that has been read */
+  function repeat(request: OutgoingRequest, server: Server, connection: Connection): Promise<Sent> {
+    if (!request.replayable) throw tokenRenewed(connection.server)
+    return send(request, server, connection)
+  }
 
-/** @throws McpDcrError `token_renewed` where the body is a stream that has been read */
-function repeat(input: Input, init: RequestInit | undefined, connection: Connection): Promise<Response> {
-  if (isReplayable(input, init)) return send(input, init, connection)
-  throw tokenRenewed(connection.server)
-}
+  async function send(
+    request: OutgoingRequest,
+    server: Server | undefined,
+    connection: Connection | undefined,
+  ): Promise<Sent> {
+    let strayed = false
+    const response = await request.send((url) => {
+      // Once lost, a token does not come back: where the redirect leads was chosen elsewhere.
+      strayed ||= !isOf(server, url, request.url)
+      return strayed ? undefined : connection?.accessToken
+    })
+    return { response, strayed }
+  }
 
-function isReplayable(input: Input, init: RequestInit | undefined): boolean {
-  const body: unknown = init?.body
-  if (body === undefined || body === null) return !(input instanceof Request) || input.body === null
-  return (
-    typeof body === 'string' ||
-    ArrayBuffer.isView(body) ||
-    [ArrayBuffer, URLSearchParams, FormData, Blob].some((type) => body instanceof type)
-  )
+  function isOf(server: Server | undefined, url: URL, start: URL): boolean {
+    return server === undefined ? url.origin === start.origin : serverOf(url)?.name === server.name
+  }
 }
 
 function challengeOf(response: Response): Challenge | undefined {

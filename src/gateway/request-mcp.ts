@@ -62,12 +62,10 @@ async function fetchOf(
   const { config } = context
   const user = await identifyUser(config, req)
   if (user === undefined) throw userRequired(config.user === undefined)
-  const servers = config.undeclared
-    ? undeclaredServers(context, user)
-    : (config.servers ?? (await config.serversOf(req)))
+  const declared = config.servers ?? (await config.serversOf(req))
   return createMcpFetch(context, {
     user,
-    serverOf: (url) => serverOfUrl(servers, url),
+    serverOf: (url) => serverOfUrl(config.undeclared ? undeclaredServers(context, user) : declared, url),
     undeclared: config.undeclared,
     onUnauthorized: (server, challenge) => {
       onRequirement({ server, user, challenge })

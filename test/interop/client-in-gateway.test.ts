@@ -4,6 +4,7 @@ import { startWorld, type World } from '../support/gateway.js'
 import { createPerson, type Person } from '../support/person.js'
 import type { TestServer } from '../support/server.js'
 import { SDKS, type ConnectOptions, type Sdk } from './sdk-clients.js'
+import { tokenRequests } from '../support/visit.js'
 import { UPSTREAMS } from './upstreams.js'
 
 describe.each(UPSTREAMS)('a gateway that speaks itself to an MCP server of $name', (upstream) => {
@@ -24,11 +25,14 @@ describe.each(UPSTREAMS)('a gateway that speaks itself to an MCP server of $name
   describe.each(SDKS)('with the client of $name', (sdk) => {
     let gateway: DcrGateway
     let alice: Person
+    let now: number
 
     beforeEach(async () => {
+      now = Date.now()
       gateway = await startDcrGateway({
         servers: { notes: mcpServer.url },
         mountServers: false,
+        options: () => ({ clock: () => now }),
         routes: (app) => {
           app.get('/report', async (req, res) => {
             res.json(await report(sdk, mcpServer.url, { fetch: req.mcp.fetch }))
@@ -73,6 +77,27 @@ describe.each(UPSTREAMS)('a gateway that speaks itself to an MCP server of $name
 
       await alice.signIn(`${gateway.url}/api/oauth/authorize/notes`)
       expect(await report(sdk, mcpServer.url, { fetch: upstreamFetch })).toEqual(expected)
+    })
+
+    it('over dcr.fetch: a session outlives a token that expires, and one that is rejected', async () => {
+      await alice.signIn(`${gateway.url}/api/oauth/authorize/notes`)
+      const client = await sdk.connect(mcpServer.url, { fetch: gateway.dcr.fetch('alice', 'notes') })
+      const { sessionId } = client
+      now += 3600_000
+      expect(await client.callTool('whoami')).toMatchObject({ text: 'alice' })
+      expect(tokenRequests(world.authorizationServer, 'refresh_token')).toHaveLength(1)
+
+      const rejected = mcpServer.requests.at(-1)?.authorization
+      mcpServer.intercept = (_req, res, { authorization }) => {
+        if (authorization !== rejected) return false
+        res.writeHead(401, { 'www-authenticate': 'Bearer error="invalid_token"' }).end()
+        return true
+      }
+      now += 60_000
+      expect(await client.callTool('count', { to: 3 })).toEqual(expected.counted)
+      expect(tokenRequests(world.authorizationServer, 'refresh_token')).toHaveLength(2)
+      expect(client.sessionId).toBe(sessionId)
+      await client.close()
     })
   })
 
