@@ -23,7 +23,6 @@ export async function disconnect(context: OAuthContext, server: Server, user: st
     await revokeTokens(context, server, held.value)
     // A sign-in in the meantime is a connection of its own, and stays.
     const isDeleted = await connections.delete(key, held.version)
-    context.failures.clear(key)
     if (isDeleted) context.emit({ type: 'disconnected', ...connectionEvent(held.value) })
     context.logger.info('disconnected', { server: server.name })
     return true

@@ -178,6 +178,14 @@ describe('the state of a connection', () => {
     expect(await state()).toMatchObject({ state: 'connected' })
   })
 
+  it('is connected by a new sign-in, whose token nobody has rejected', async () => {
+    world.mcpServer.rejectAll = true
+    await visit()
+    expect(await state()).toMatchObject({ state: 'error' })
+    await alice.signIn(`${gateway.url}/api/oauth/authorize/notes`)
+    expect(await state()).toMatchObject({ state: 'connected' })
+  })
+
   it('is forgotten with the connection', async () => {
     await visit()
     now += 300_000

@@ -173,6 +173,21 @@ describe('a refresh that succeeds (RFC 6749 §6, SPEC 36, 37)', () => {
     expect(revoked.map(({ form }) => form.get('token'))).toEqual(['rt2', 'at2'])
   })
 
+  it('or a sign-in that comes while the connection is being ended stays, and no end of it is told', async () => {
+    stale = {
+      ...stale,
+      authorizationServer: { ...stale.authorizationServer, revocation_endpoint: `${as.url}/revoke` },
+    }
+    await save(stale)
+    as.replies['/revoke'] = (res, request) =>
+      void save({ ...stale, accessToken: 'at-of-sign-in' })
+        .catch(() => undefined)
+        .then(() => status(200)(res, request))
+    await disconnect(context, server, 'ann')
+    expect(await connectionOf(context)).toMatchObject({ accessToken: 'at-of-sign-in' })
+    expect(told(context)).toEqual([])
+  })
+
   it('that could not be saved gives way to a sign-in since then', async () => {
     const disk = fillableDisk()
     context = createOAuthContext(disk)
