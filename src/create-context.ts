@@ -3,6 +3,7 @@ import type { GatewayContext } from './gateway/context.js'
 import { createFlowCookies } from './gateway/flow-cookie.js'
 import { createMcpSessions } from './gateway/mcp-client.js'
 import { createRequestStates } from './gateway/request-state.js'
+import { createStepUps } from './gateway/step-up.js'
 import { createDiscover } from './oauth/discover.js'
 import type { OAuthContext } from './oauth/context.js'
 import { createEmit } from './oauth/events.js'
@@ -58,6 +59,7 @@ export function createContext(config: Config): { context: GatewayContext; close:
     elicitations: new BoundedMap(REMEMBERED),
     registeredAgain: new BoundedMap(REMEMBERED),
     warmed: new WeakMap(),
+    stepUps: createStepUps(),
     undeclared: new BoundedMap(1000),
     accepted: new WeakSet(),
     signIns: new BoundedMap(REMEMBERED),

@@ -168,6 +168,8 @@ export interface Connection {
   readonly scope?: string
   /** What was asked for, all authorizations together (SPEC 39). */
   readonly requestedScope?: string
+  /** What step-ups asked for and were refused, each space-separated; gone once the person signs in of their own accord (SPEC 40). */
+  readonly refusedScopes?: readonly string[]
   readonly obtainedBy: 'authorization' | 'refresh'
   /** When the access token was obtained, in epoch milliseconds. */
   readonly obtainedAt: number
@@ -190,6 +192,8 @@ export interface PendingFlow {
   readonly scope?: string
   /** What was wanted, where the client may not ask for all of it. */
   readonly requestedScope?: string
+  /** At a step-up, what its challenge asked for beyond what the token has. */
+  readonly demandedScope?: string
   /** A path and query on the gateway; undefined ends on the "connected" page. */
   readonly returnTo?: string
   /** Epoch milliseconds. */

@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http'
 import { McpDcrError } from '../errors.js'
 import type { Connection, Server } from '../model.js'
-import { refresh } from '../oauth/refresh.js'
 import { connectionKey } from '../store/records.js'
 import type { GatewayContext } from './context.js'
+import { refreshInTime } from './refresh-in-time.js'
 import { replaceHeader } from './replace-header.js'
 
 /** How long before its expiry a token is refreshed, in milliseconds. */
@@ -31,7 +31,7 @@ export async function liveConnection(
   if (connection.refreshToken === undefined) return remaining > 0 ? connection : undefined
   if (remaining > 0 && (context.refreshPauses.get(key) ?? 0) > clock()) return connection
   try {
-    return usable(server, await refresh(context.oauth, server, connection))
+    return usable(server, await refreshInTime(context, server, connection))
   } catch (error) {
     if (remaining <= 0 || !(error instanceof McpDcrError && PASSING.has(error.code))) throw error
     context.refreshPauses.set(key, clock() + REFRESH_PAUSE)

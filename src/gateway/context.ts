@@ -9,6 +9,7 @@ import type { Answer } from './intercept.js'
 import type { McpSessions } from './mcp-client.js'
 import type { PendingElicitation } from './pending-elicitations.js'
 import type { RequestStates } from './request-state.js'
+import type { StepUps } from './step-up.js'
 
 /** What the gateway's steps and routes share; one per `mcpDcr()`. */
 export interface GatewayContext {
@@ -26,6 +27,7 @@ export interface GatewayContext {
   readonly registeredAgain: BoundedMap<string, number>
   /** The challenges of servers that were warmed, for a sign-in that begins without one. */
   readonly warmed: WeakMap<Server, Challenge>
+  readonly stepUps: StepUps
   /** Undeclared servers that a user has met through their challenge, by user and name. */
   readonly undeclared: BoundedMap<string, BoundedMap<string, Server>>
   /** Connections whose token their upstream has accepted. */

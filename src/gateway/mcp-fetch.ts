@@ -1,10 +1,12 @@
 import type { Challenge, Connection, Server } from '../model.js'
 import { abortable } from './abortable.js'
 import { liveConnection } from './attach-token.js'
-import { noteAnswer, type GatewayContext } from './context.js'
-import { asksForMore, dropRejected, renewRejected, tokenRenewed } from './on-unauthorized.js'
+import { challengeKey, noteAnswer, type GatewayContext } from './context.js'
+import { dropRejected, renewRejected, tokenRenewed } from './on-unauthorized.js'
+import { operationOfFetch } from './operation.js'
 import { outgoingRequest, type OutgoingRequest } from './outgoing-request.js'
 import { parseChallenge } from './parse-challenge.js'
+import { noteOutcome, stepsUp } from './step-up.js'
 import { meetUndeclared } from './undeclared.js'
 
 /** Called where only a sign-in can help; throws what the caller of `fetch` gets. */
@@ -63,8 +65,15 @@ export function createMcpFetch(context: GatewayContext, options: McpFetchOptions
     if (strayed) return response
     const { status } = response
     const challenge = challengeOf(response)
-    if (status !== 401 && !(status === 403 && connection && asksForMore(challenge, connection))) {
-      if (connection !== undefined) noteAnswer(context, connection, status)
+    const isStepUp =
+      status === 403 &&
+      connection !== undefined &&
+      stepsUp(context, server, connection, challenge, operationOfFetch(request))
+    if (status !== 401 && !isStepUp) {
+      if (connection !== undefined) {
+        noteAnswer(context, connection, status)
+        noteOutcome(context, server, user, status, () => operationOfFetch(request))
+      }
       return response
     }
     await response.body?.cancel()
@@ -75,8 +84,11 @@ export function createMcpFetch(context: GatewayContext, options: McpFetchOptions
       if (renewed !== undefined) {
         return settle(request, server, renewed, await repeat(request, server, renewed), false)
       }
-      await dropRejected(context, server, connection)
+      await dropRejected(context, server, connection, challenge)
     }
+    // For whoever opens the connect URL, which no answer of ours may ever have named.
+    if (status === 401 && challenge !== undefined)
+      context.challenges.set(challengeKey(user, server), challenge)
     return onUnauthorized(server, challenge)
   }
 

@@ -1,12 +1,12 @@
 import type { Request } from 'express'
 import { McpDcrError } from '../errors.js'
 import type { Challenge, Connection, Server } from '../model.js'
-import { scopeList } from '../oauth/choose-scope.js'
-import { needsAuthorization, refresh } from '../oauth/refresh.js'
+import { needsAuthorization } from '../oauth/refresh.js'
 import { connectionKey } from '../store/records.js'
 import { redirectAnswer } from './answer.js'
 import type { GatewayContext } from './context.js'
 import type { Answer } from './intercept.js'
+import { refreshInTime } from './refresh-in-time.js'
 import { requireAuthorization } from './require-authorization.js'
 
 /** How soon after a sign-in a rejected token means that signing in again would not help, in milliseconds. */
@@ -30,7 +30,7 @@ export async function onTokenRejected(
     if (publicPath === undefined) throw tokenRenewed(server.name)
     return redirectAnswer(publicPath, 307)
   }
-  await dropRejected(context, server, sent)
+  await dropRejected(context, server, sent, challenge)
   return requireAuthorization(context, req, {
     server,
     user: sent.user,
@@ -50,7 +50,7 @@ export async function renewRejected(
   const justRefreshed =
     obtainedBy === 'refresh' && isJustNow(context, obtainedAt) && !context.accepted.has(rejected)
   if (refreshToken === undefined || justRefreshed) return undefined
-  const renewed = await refresh(context.oauth, server, rejected)
+  const renewed = await refreshInTime(context, server, rejected)
   return renewed?.status === 'connected' && renewed.accessToken !== accessToken ? renewed : undefined
 }
 
@@ -58,18 +58,21 @@ export async function renewRejected(
  * Drops a token that its server rejects for good, unless the connection has another one by now.
  *
  * @throws McpDcrError `token_rejected` for that of a brand-new sign-in that was never accepted: the next one
- * would be rejected as well, and a browser would go round in circles
+ * would be rejected as well, and a browser would go round in circles. Not where the server has another issuer by
+ * now: that one was found in what was known of it before (RFC 9728 §5.2)
  */
 export async function dropRejected(
   context: GatewayContext,
   server: Server,
   rejected: Connection,
+  challenge: Challenge | undefined,
 ): Promise<void> {
   const { signIns, acceptedSignIns, oauth } = context
   const key = connectionKey(rejected.user, rejected.server)
   // Of a sign-in before a restart it is not known whether its token was ever accepted.
   const isNew = isJustNow(context, rejected.connectedAt) && signIns.get(key) === rejected.connectedAt
-  if (isNew && acceptedSignIns.get(key) !== rejected.connectedAt) {
+  const wasAccepted = acceptedSignIns.get(key) === rejected.connectedAt
+  if (isNew && !wasAccepted && !(await hasMoved(context, server, rejected, challenge))) {
     const error = tokenRejected(server)
     oauth.failures.note(key, error)
     throw error
@@ -80,14 +83,15 @@ export async function dropRejected(
   }
 }
 
-/**
- * Whether a 403 asks for more scope than was ever asked for (SPEC 3, 39). What was asked for and not granted
- * is not asked for again: the person, or their administrator, has said no.
- */
-export function asksForMore(challenge: Challenge | undefined, sent: Connection): boolean {
-  if (challenge?.error !== 'insufficient_scope') return false
-  const asked = new Set(scopeList(sent.requestedScope))
-  return scopeList(challenge.scope).some((scope) => !asked.has(scope))
+/** Whether the server names another issuer than that of a connection. */
+async function hasMoved(
+  { oauth }: GatewayContext,
+  server: Server,
+  { authorizationServer }: Connection,
+  challenge: Challenge | undefined,
+): Promise<boolean> {
+  const found = await oauth.discover(server, challenge, { fresh: true }).catch(() => undefined)
+  return found !== undefined && found.authorizationServer.issuer !== authorizationServer.issuer
 }
 
 function isJustNow({ oauth }: GatewayContext, time: number): boolean {

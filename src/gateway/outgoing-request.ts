@@ -6,6 +6,8 @@ type Input = Parameters<typeof fetch>[0]
 /** One call of `fetch`, to be sent once or twice. */
 export interface OutgoingRequest {
   readonly url: URL
+  readonly method: string
+  readonly body: Hop['body']
   readonly signal: AbortSignal | null | undefined
   /** Whether it can be sent again: a stream is gone once it has been read. */
   readonly replayable: boolean
@@ -29,10 +31,13 @@ export async function outgoingRequest(input: Input, init: RequestInit = {}): Pro
   const redirect = init.redirect ?? request?.redirect ?? 'follow'
   const replayable = isReplayable(body)
   const url = new URL(input instanceof Request ? input.url : String(input))
-  const first: Hop = { url, method: init.method ?? request?.method ?? 'GET', headers, body }
+  const method = init.method ?? request?.method ?? 'GET'
+  const first: Hop = { url, method, headers, body }
 
   return {
     url,
+    method,
+    body,
     signal,
     replayable,
     send(tokenFor) {

@@ -14,6 +14,7 @@ import { isNavigation } from './caller.js'
 import { challengeKey, type GatewayContext } from './context.js'
 import type { Answer } from './intercept.js'
 import { noteElicitations } from './pending-elicitations.js'
+import { countTry, pendingStepUp } from './step-up.js'
 
 /** Why somebody has to sign in. */
 export interface Requirement {
@@ -39,7 +40,9 @@ export async function requireAuthorization(
   requirement: Requirement,
 ): Promise<Answer> {
   const { server, user, challenge, fresh, returnTo } = requirement
-  if (challenge !== undefined) context.challenges.set(challengeKey(user, server), challenge)
+  // That of a step-up is for widening a live connection, and not what a sign-in without one should ask for.
+  const isStepUp = challenge !== undefined && challenge === pendingStepUp(context, user, server)?.challenge
+  if (challenge !== undefined && !isStepUp) context.challenges.set(challengeKey(user, server), challenge)
   const request = await authorizationRequest(context, req, server, user, returnTo)
   const prepared = await prepareAuthorization(context.oauth, request, { fresh })
   const required = authorizationRequired(server, request.baseUrl)
@@ -76,32 +79,37 @@ async function ownAnswer(
 
 /** What an authorization of this user at this server needs to know. */
 export async function authorizationRequest(
-  { config, oauth, challenges }: GatewayContext,
+  context: GatewayContext,
   req: Request,
   server: Server,
   user: string,
   returnTo: string | undefined,
 ): Promise<AuthorizationRequest> {
+  const { config, oauth, challenges } = context
   const before = (await oauth.records.connections.get(connectionKey(user, server.name)))?.value
+  const live = before?.status === 'connected' && before.serverUrl === server.url ? before : undefined
+  const pending = live && pendingStepUp(context, user, server)
   return {
     server,
     user,
     baseUrl: baseUrlOf(config, req),
-    challenge: challenges.get(challengeKey(user, server)),
-    stepUp: before?.status === 'connected' && before.serverUrl === server.url ? before : undefined,
+    challenge: pending?.challenge ?? challenges.get(challengeKey(user, server)),
+    stepUp: live,
+    demandedScope: pending?.demandedScope,
     returnTo,
   }
 }
 
 /** The redirect to the authorization server, and the cookie that remembers the flow. */
 export async function redirectIntoFlow(
-  { cookies, oauth }: GatewayContext,
+  context: GatewayContext,
   req: Request,
   request: AuthorizationRequest,
   prepared: PreparedAuthorization,
 ): Promise<Answer> {
-  const { url, flow } = await startAuthorization(oauth, request, prepared)
-  return redirectAnswer(url.href, 302, await cookies.keep(req, flow))
+  const { url, flow } = await startAuthorization(context.oauth, request, prepared)
+  if (flow.demandedScope !== undefined) countTry(context, request.user, request.server)
+  return redirectAnswer(url.href, 302, await context.cookies.keep(req, flow))
 }
 
 /**

@@ -16,12 +16,14 @@ import {
   readMcpRequest,
   type McpVisit,
 } from './mcp-visit.js'
-import { asksForMore, onTokenRejected } from './on-unauthorized.js'
+import { onTokenRejected } from './on-unauthorized.js'
+import { operationOf } from './operation.js'
 import { parseChallenge } from './parse-challenge.js'
 import { createRequestMcp, userRequired, type PendingRequirement } from './request-mcp.js'
 import { requireAuthorization } from './require-authorization.js'
 import { resolveServer } from './resolve-server.js'
 import { publicPath } from './return-path.js'
+import { noteOutcome, stepsUp } from './step-up.js'
 import { meetUndeclared } from './undeclared.js'
 
 /** A request on its way to the gateway's own handler. */
@@ -74,6 +76,7 @@ async function enterServer(visit: Visit, res: Response, server: Server): Promise
   const message = await noteMcpRequest(visit, user === undefined ? undefined : { server, user })
   const sent = user === undefined ? undefined : await liveConnection(context, server, user)
   if (sent !== undefined) replaceAuthorization(req, sent.accessToken)
+  const operation = (): string => operationOf(req, message ?? parsedMcpMessage(req))
   const initialize = message?.requests.find(({ method }) => method === 'initialize')
   intercept(
     res,
@@ -81,11 +84,15 @@ async function enterServer(visit: Visit, res: Response, server: Server): Promise
       if (isOfFailedFetch(visit, status)) return requirementAnswer(visit, visit.requirement)
       if (status !== 401 && status !== 403) return undefined
       const challenge = parseChallenge(values)
-      if (status === 403 && (sent === undefined || !asksForMore(challenge, sent))) return undefined
+      if (status === 403 && (sent === undefined || !stepsUp(context, server, sent, challenge, operation())))
+        return undefined
       return () => answered(visit, server, () => onUnauthorized(visit, server, user, sent, status, challenge))
     },
     (status, header) => {
-      if (sent !== undefined) noteAnswer(context, sent, status)
+      if (sent !== undefined) {
+        noteAnswer(context, sent, status)
+        noteOutcome(context, server, sent.user, status, operation)
+      }
       const sessionId = initialize === undefined ? undefined : header('mcp-session-id')
       if (initialize !== undefined && sessionId !== undefined)
         context.mcpSessions.open(server.name, sessionId, initialize)

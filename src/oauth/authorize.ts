@@ -19,6 +19,8 @@ export interface AuthorizationRequest {
   readonly challenge: Challenge | undefined
   /** The connection that a step-up widens (SPEC 39). */
   readonly stepUp: Pick<Connection, 'requestedScope' | 'authorizationServer'> | undefined
+  /** At a step-up, what its challenge asks for beyond what the token has. */
+  readonly demandedScope?: string | undefined
   /** A path and query on the gateway. */
   readonly returnTo: string | undefined
 }
@@ -68,7 +70,7 @@ export async function startAuthorization(
   request: AuthorizationRequest,
   { discovered, client, scope, wanted }: PreparedAuthorization,
 ): Promise<{ url: URL; flow: PendingFlow }> {
-  const { server, user, baseUrl, returnTo } = request
+  const { server, user, baseUrl, demandedScope, returnTo } = request
   const { authorizationServer } = discovered
   const provider = context.providerOf(authorizationServer.issuer)
   const resource = resourceToSend(server, discovered, provider)
@@ -85,6 +87,7 @@ export async function startAuthorization(
     ...(resource !== undefined && { resource }),
     ...(scope !== undefined && { scope }),
     ...(wanted !== undefined && wanted !== scope && { requestedScope: wanted }),
+    ...(demandedScope !== undefined && { demandedScope }),
     ...(returnTo !== undefined && { returnTo }),
     expiresAt: context.clock() + FLOW_LIFETIME,
   }

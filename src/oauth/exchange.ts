@@ -6,6 +6,7 @@ import type { OAuthContext } from './context.js'
 import { connectionEvent } from './events.js'
 import { nameServer } from './name-server.js'
 import { hintFor } from './provider-hints.js'
+import { withRefusals } from './refused-scope.js'
 import { requestTokens } from './request-tokens.js'
 import { UNUSABLE_TOKENS, type Tokens } from './token-response.js'
 import { unwrapError } from './unwrap-error.js'
@@ -29,7 +30,7 @@ export async function finishAuthorization(
   assertCode(flow, parameters)
   const tokens = await exchangeCode(context, server, flow, parameters)
   const connection = toConnection(flow, tokens, context.clock())
-  await save(context, connection)
+  await save(context, flow, connection)
   context.failures.clear(connectionKey(flow.user, flow.server))
   context.emit({ type: 'connected', ...connectionEvent(connection) })
   context.logger.info('connected', { server: server.name })
@@ -187,11 +188,17 @@ function toConnection(flow: PendingFlow, tokens: Tokens, now: number): Connectio
  * A sign-in that just happened wins over whatever was there, its refresh token too: the person may be somebody
  * else at the provider this time. The loop is for a refresh that saves meanwhile.
  */
-async function save({ records }: OAuthContext, connection: Connection): Promise<void> {
+async function save(
+  { records }: OAuthContext,
+  { demandedScope }: PendingFlow,
+  connection: Connection,
+): Promise<void> {
   const key = connectionKey(connection.user, connection.server)
   for (let attempt = 0; attempt < 5; attempt++) {
     const before = await records.connections.get(key)
-    if (await records.connections.save(key, before?.version, connection)) return
+    // What the person refused is settled once they sign in of their own accord, not by a step-up to something else.
+    const saved = demandedScope === undefined ? connection : withRefusals(connection, before?.value)
+    if (await records.connections.save(key, before?.version, saved)) return
   }
   throw new McpDcrError('store_write_failed', 'The connection kept changing while it was saved.', {
     server: connection.server,

@@ -3,9 +3,11 @@ import { errorAnswer, redirectAnswer, toMcpDcrError } from '../gateway/answer.js
 import { authorizeUrl, baseUrlOf, ROUTES_PATH } from '../gateway/base-url.js'
 import { challengeKey, type GatewayContext } from '../gateway/context.js'
 import { completeElicitations } from '../gateway/pending-elicitations.js'
+import { settleStepUp } from '../gateway/step-up.js'
 import { rememberUndeclared, undeclaredServer } from '../gateway/undeclared.js'
 import type { PendingFlow, Server } from '../model.js'
 import { finishAuthorization } from '../oauth/exchange.js'
+import { rememberRefusal } from '../oauth/refused-scope.js'
 import { connectionKey } from '../store/records.js'
 import type { Request } from 'express'
 import type { Answer } from '../gateway/intercept.js'
@@ -49,12 +51,14 @@ async function finish(
   const retryUrl = authorizeUrl(baseUrl, flow.server, flow.returnTo)
   try {
     const server = await serverOfFlow(context, req, flow)
-    const { connectedAt } = await finishAuthorization(context.oauth, server, flow, parameters)
-    context.signIns.set(connectionKey(flow.user, flow.server), connectedAt)
+    const connection = await finishAuthorization(context.oauth, server, flow, parameters)
+    context.signIns.set(connectionKey(flow.user, flow.server), connection.connectedAt)
     void completeElicitations(context, flow.user, flow.server)
     // It has led to this sign-in; a later one begins with a challenge of its own.
     context.challenges.delete(challengeKey(flow.user, server))
+    settleStepUp(context, server, connection)
   } catch (thrown) {
+    await noteRefusal(context, flow, thrown)
     return onFailure(context, req, flow, thrown, retryUrl)
   }
   const target =
@@ -62,6 +66,16 @@ async function finish(
       ? `${baseUrl}${ROUTES_PATH}/connected/${encodeURIComponent(flow.server)}`
       : new URL(baseUrl).origin + flow.returnTo
   return redirectAnswer(target, 303, context.cookies.drop(req, flow))
+}
+
+/** What cannot be saved of it is asked for once more. */
+async function noteRefusal({ oauth }: GatewayContext, flow: PendingFlow, thrown: unknown): Promise<void> {
+  if (!(thrown instanceof McpDcrError) || thrown.code !== 'access_denied') return
+  try {
+    await rememberRefusal(oauth, flow)
+  } catch (error) {
+    toMcpDcrError(error, oauth.logger)
+  }
 }
 
 function finished({ server }: PendingFlow): McpDcrError {

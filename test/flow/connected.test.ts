@@ -237,36 +237,3 @@ describe('refresh failures (SPEC 38)', () => {
     expect(state).toMatchObject({ state: 'needs_authorization', reason: 'refresh_refused' })
   })
 })
-
-describe('step-up (SPEC 3, 39)', () => {
-  it('asks once for the union of scopes, and leaves a refusal alone', async () => {
-    await gateway.close()
-    await world.close()
-    await start({ mcpServer: { scopesSupported: ['mcp:read'], toolScopes: { add: ['mcp:write'] } } })
-    await connect()
-    const call = JSON.stringify({
-      jsonrpc: '2.0',
-      id: 2,
-      method: 'tools/call',
-      params: { name: 'add', arguments: { a: 1, b: 2 } },
-    })
-    const add = (): Promise<Response> =>
-      fetch(`${gateway.url}/mcp/notes`, {
-        method: 'POST',
-        body: call,
-        headers: {
-          'content-type': 'application/json',
-          accept: 'application/json, text/event-stream',
-          'x-user': 'alice',
-        },
-      })
-    expect(await refusalOf(await add())).toMatchObject({ code: 'authorization_required' })
-    const page = await alice.signIn(`${gateway.url}/api/oauth/authorize/notes`)
-    expect(page.text).toContain('Connected to notes')
-    const scopes = new URL(page.hops.find(({ url }) => url.includes('/auth?'))?.url ?? '').searchParams.get(
-      'scope',
-    )
-    expect(scopes?.split(' ')).toEqual(expect.arrayContaining(['mcp:read', 'mcp:write']))
-    expect(await (await add()).text()).toContain('"text":"3"')
-  })
-})
