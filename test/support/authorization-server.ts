@@ -134,7 +134,13 @@ function routeOf(url: string, prefix: string): string | undefined {
 /** RFC 6749 §3.3: a request without `scope` gets a default one; oidc-provider would refuse it. */
 function withDefaultScope(route: string, scope: string | undefined): string {
   const url = new URL(route, 'http://localhost')
-  if (url.pathname !== '/auth' || url.searchParams.has('scope') || !url.search || !scope) return route
+  if (
+    !['/auth', '/authorize'].includes(url.pathname) ||
+    url.searchParams.has('scope') ||
+    !url.search ||
+    !scope
+  )
+    return route
   return `${route}&scope=${encodeURIComponent(scope)}`
 }
 
