@@ -11,6 +11,7 @@ import { startWorld, type World } from '../support/gateway.js'
 import type { Page, Person } from '../support/person.js'
 import { browserOf, connect, tokenRequests } from '../support/visit.js'
 
+const EVER_MORE = [1, 2, 3, 4, 5].map((n) => `more:${n}`)
 const SCOPES = [
   'mcp:read',
   'mcp:write',
@@ -137,9 +138,13 @@ function expectUntouched(page: Page, scope: string): void {
   expect(page.headers.get('www-authenticate')).toBe(`Bearer error="insufficient_scope", scope="${scope}"`)
 }
 
-async function callTool(fetch: typeof globalThis.fetch, name: string): Promise<string> {
+async function callTool(
+  fetch: typeof globalThis.fetch,
+  name: string,
+  url = world.mcpServer.url,
+): Promise<string> {
   const client = new Client({ name: 'test', version: '1' })
-  await client.connect(new StreamableHTTPClientTransport(new URL(world.mcpServer.url), { fetch }))
+  await client.connect(new StreamableHTTPClientTransport(new URL(url), { fetch }))
   try {
     const { content } = await client.callTool({ name, arguments: { a: 1, b: 2, to: 1 } })
     return (content as { text: string }[])[0]?.text ?? ''
@@ -184,6 +189,8 @@ describe('a 403 that asks for more scope', () => {
     meddle(url)
     expect((await alice.open(url)).status).toBe(502)
     expect(await callTool(gateway.dcr.fetch('alice', 'notes'), 'whoami')).toBe('alice')
+    // Nor is that a denial.
+    expect((await alice.open(at())).status).toBe(302)
   })
 
   it.each([
@@ -206,9 +213,37 @@ describe('a 403 that asks for more scope', () => {
   })
 })
 
-describe('a server that never has enough', () => {
-  const EVER_MORE = ['more:1', 'more:2', 'more:3', 'more:4', 'more:5']
+it('a 403 for a scope that was granted without being asked for is left alone', async () => {
+  world.authorizationServer.intercept = (_req, res, { path }) => {
+    if (path !== '/token') return false
+    const end = res.end.bind(res)
+    res.end = ((body: string) => {
+      const changed = JSON.stringify({ ...JSON.parse(body), scope: 'mcp:read mcp:extra' })
+      return end(res.setHeader('content-length', changed.length) && changed)
+    }) as typeof res.end
+    return false
+  }
+  const bob = await connect('bob', gateway.url)
+  needed[PAGE] = ['mcp:extra']
+  expectUntouched(await bob.open(at()), 'mcp:extra')
+})
 
+it('a 403 says that the token itself is good: one that is revoked later leads to a sign-in, not to an error', async () => {
+  const bob = browserOf('bob', gateway.url)
+  await bob.signIn(gateway.url + CONNECT, { login: 'bob' })
+  needed[PAGE] = ['mcp:write']
+  expect((await bob.open(at())).status).toBe(302)
+  needed = {}
+  world.mcpServer.rejectAll = true
+  const repeat = await bob.open(at())
+  expect(repeat.status).toBe(307)
+  expect(await bob.open(repeat.location ?? '')).toMatchObject({
+    status: 302,
+    location: expect.stringContaining(world.authorizationServer.issuer),
+  })
+})
+
+describe('a server that never has enough', () => {
   async function exhaust(): Promise<void> {
     for (let tries = 0; tries < 3; tries++) expect(await stepUp()).toMatchObject({ status: 303 })
   }
@@ -230,6 +265,14 @@ describe('a server that never has enough', () => {
     expect((await alice.open(at('/mcp/other'))).status).toBe(302)
     expect((await bob.open(at())).status).toBe(302)
     expectUntouched(await alice.open(at()), 'more:4')
+  })
+
+  it('has three that were begun: whoever connects after that does so of their own accord', async () => {
+    needed[PAGE] = ['mcp:write']
+    for (let tries = 0; tries < 3; tries++) expect((await alice.open(at())).status).toBe(302)
+    expectUntouched(await alice.open(at()), 'mcp:write')
+    expect(await stepUp(gateway.url + CONNECT)).toMatchObject({ status: 303 })
+    expect(asked().at(-1)).toEqual(['mcp:read', 'offline_access'])
   })
 
   it('has them again once the operation has succeeded', async () => {
@@ -254,25 +297,25 @@ describe('a server that never has enough', () => {
     expect((await alice.open(at())).status).toBe(302)
   })
 
-  it('has them for one tool, whatever else the MCP client calls that succeeds', async () => {
-    const fetch = gateway.dcr.fetch('alice', 'notes')
-    const before = world.mcpServer.intercept
+  it('has them for all that is posted where the message is not known, whatever succeeds of it', async () => {
     let next = 0
     world.mcpServer.intercept = (_req, res, { body }) => {
-      if (!body.includes('"add"')) return false
-      next++
-      const challenge = `Bearer error="insufficient_scope", scope="${EVER_MORE[next]}"`
-      res.writeHead(403, { 'www-authenticate': challenge }).end('more')
+      if (!body.startsWith('not JSON')) return false
+      if (body.endsWith('no more')) res.writeHead(200).end()
+      else {
+        const challenge = `Bearer error="insufficient_scope", scope="${EVER_MORE[next++]}"`
+        res.writeHead(403, { 'www-authenticate': challenge }).end('more')
+      }
       return true
     }
+    const post = async (body: string): Promise<number> =>
+      (await alice.fetch(at('/mcp'), { method: 'POST', body })).status
     for (let tries = 0; tries < 3; tries++) {
-      await expect(callTool(fetch, 'add')).rejects.toMatchObject(AUTHORIZATION_REQUIRED)
-      expect(await callTool(fetch, 'whoami')).toBe('alice')
+      expect(await post('not JSON')).toBe(401)
+      expect(await post('not JSON, no more')).toBe(200)
       expect(await stepUp(gateway.url + CONNECT)).toMatchObject({ status: 303 })
     }
-    await expect(callTool(fetch, 'add')).rejects.toThrow('more')
-    expect(asked()).toHaveLength(3)
-    world.mcpServer.intercept = before
+    expect(await post('not JSON')).toBe(403)
   })
 })
 
@@ -325,6 +368,16 @@ describe('a denial', () => {
     expect(await stepUp(gateway.url + CONNECT)).toMatchObject({ status: 303 })
     expect(asked().at(-1)).toEqual(['mcp:read', 'mcp:write', 'offline_access'])
     expect((await alice.open(at())).status).toBe(200)
+    needed['/mcp/both'] = ['mcp:write mcp:admin']
+    expect((await alice.open(at('/mcp/both'))).status).toBe(302)
+  })
+
+  it('ends where they connect anew after a step-up to something else', async () => {
+    needed['/mcp/other'] = ['mcp:admin']
+    expect(await stepUp(at('/mcp/other'))).toMatchObject({ status: 303 })
+    expectUntouched(await alice.open(at()), 'mcp:write')
+    expect(await stepUp(gateway.url + CONNECT)).toMatchObject({ status: 303 })
+    expect((await alice.open(at())).status).toBe(302)
   })
 
   it('ends where they connect anew without being asked: the next 403 asks', async () => {
@@ -358,7 +411,22 @@ it('a sign-in after the connection is gone asks for what everybody is asked for,
   expect(asked().at(-1)).toEqual(['mcp:read', 'offline_access'])
 })
 
+/** An MCP client of the gateway, which proxies to the MCP server. */
+async function callThroughProxy(tool: string): Promise<string> {
+  const asAlice: typeof fetch = (url, init = {}) => {
+    const headers = new Headers(init.headers)
+    headers.set('x-user', 'alice')
+    return fetch(url, { ...init, headers })
+  }
+  const text = await callTool(asAlice, tool, at('/mcp'))
+  const authorizationUrl = gateway.url + CONNECT
+  if (text.includes(authorizationUrl))
+    throw Object.assign(new Error(text), AUTHORIZATION_REQUIRED, { authorizationUrl })
+  return text
+}
+
 describe.each([
+  ['a proxy', callThroughProxy],
   ['dcr.fetch', (tool: string): Promise<unknown> => callTool(gateway.dcr.fetch('alice', 'notes'), tool)],
   [
     'req.mcp.fetch',
@@ -390,5 +458,22 @@ describe.each([
     expect(error).not.toMatchObject(AUTHORIZATION_REQUIRED)
     expect(await call('whoami')).toBe('alice')
     expect(asked()).toHaveLength(1)
+  })
+
+  it('is led three times by one tool that never has enough, whatever else succeeds', async () => {
+    let next = 0
+    world.mcpServer.intercept = (_req, res, { body }) => {
+      if (!body.includes('"add"')) return false
+      const challenge = `Bearer error="insufficient_scope", scope="${EVER_MORE[next++]}"`
+      res.writeHead(403, { 'www-authenticate': challenge }).end('still more')
+      return true
+    }
+    for (let tries = 0; tries < 3; tries++) {
+      await expect(call('add')).rejects.toMatchObject(AUTHORIZATION_REQUIRED)
+      expect(await call('whoami')).toBe('alice')
+      expect(await stepUp(gateway.url + CONNECT)).toMatchObject({ status: 303 })
+    }
+    await expect(call('add')).rejects.toThrow('still more')
+    expect(asked()).toHaveLength(3)
   })
 })
