@@ -142,11 +142,26 @@ describe('the pending flow (SPEC 23 to 27)', () => {
 })
 
 describe('a callback that must change nothing (SPEC 26, 28 to 30)', () => {
-  it('refuses an unknown state, and the pending flow survives it', async () => {
+  it('refuses a forged one, with a code or with an error, and the pending flow survives it (FIELD-NOTES 28)', async () => {
     const callback = await untilCallback()
-    const forged = new URL(callback)
-    forged.searchParams.set('state', 'forged')
-    expectErrorPage(await alice.follow(forged), 400, 'flow_not_found')
+    const { searchParams } = new URL(callback)
+    const [state, iss] = [searchParams.get('state') ?? '', searchParams.get('iss') ?? '']
+    const forgeries = [
+      { state: 'forged', code: 'theirs', iss },
+      { state: 'forged', error: 'access_denied', iss },
+      { state: `${state}x`, error: 'access_denied', iss },
+      { state, error: 'access_denied', iss: 'https://evil.example' },
+      { state, error: 'access_denied' },
+    ]
+    const codes = []
+    for (const forged of forgeries) {
+      const page = await alice.follow(
+        `${gateway.url}/api/oauth/callback?${new URLSearchParams(forged as Record<string, string>)}`,
+      )
+      expect(page.headers.get('set-cookie')).toBeNull()
+      codes.push(/Error code: (\w+)/.exec(page.text)?.[1])
+    }
+    expect(codes).toEqual([...Array<string>(3).fill('flow_not_found'), 'issuer_mismatch', 'issuer_mismatch'])
     expect(tokenRequests()).toBe(0)
     expect((await alice.follow(callback)).status).toBe(200)
   })

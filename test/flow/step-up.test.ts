@@ -353,6 +353,7 @@ describe('a denial', () => {
     needed['/mcp/other'] = ['mcp:admin']
     expect(await stepUp(at('/mcp/both'), 'deny')).toMatchObject({ status: 403 })
     expectUntouched(await alice.open(at('/mcp/both')), 'mcp:admin more:1')
+    expectUntouched(await alice.open(at()), 'mcp:write')
     expect((await alice.open(at('/mcp/other'))).status).toBe(302)
   })
 
