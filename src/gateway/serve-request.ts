@@ -25,6 +25,7 @@ import { resolveServer } from './resolve-server.js'
 import { publicPath } from './return-path.js'
 import { noteOutcome, stepsUp } from './step-up.js'
 import { meetUndeclared } from './undeclared.js'
+import { refuseMetadata } from './upstream-metadata.js'
 
 /** A request on its way to the gateway's own handler. */
 interface Visit {
@@ -70,6 +71,7 @@ export async function serveRequest(context: GatewayContext, req: Request, res: R
 
 async function enterServer(visit: Visit, res: Response, server: Server): Promise<void> {
   const { context, req } = visit
+  refuseMetadata(req.path)
   const user = await identifyUser(context.config, req)
   replaceAuthorization(req, undefined)
   hideFlowCookies(req)
