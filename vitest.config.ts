@@ -6,7 +6,13 @@ export default defineConfig({
   resolve: { alias: { 'mcp-dcr': join(import.meta.dirname, 'src/index.ts') } },
   test: {
     include: ['test/**/*.test.ts'],
-    exclude: [...configDefaults.exclude, 'test/browser/**', 'test/keycloak/**', 'test/package/**'],
+    exclude: [
+      ...configDefaults.exclude,
+      'test/browser/**',
+      'test/clients/**',
+      'test/keycloak/**',
+      'test/package/**',
+    ],
     reporters: ['default', './test/reporter.ts'],
     testTimeout: 20_000,
   },
