@@ -19,7 +19,7 @@ let calendar: McpServer
 const clients: Client[] = []
 
 beforeEach(async () => {
-  world = await startWorld()
+  world = await startWorld({ mcpServer: { toolScopes: { add: ['read'] } } })
   calendar = await world.addMcpServer()
   const servers = { notes: world.mcpServer.url, notes_calendar: calendar.url }
   const { handler, onElicitationComplete } = createAggregate(servers)
@@ -70,7 +70,7 @@ describe('the aggregating example', () => {
     const { client } = await connect()
     expect(await toolsOf(client)).toEqual([...toolNames('notes'), 'notes_calendar_connect'])
     expect(await call(client, 'notes_whoami')).toEqual(text('alice'))
-    expect(await call(client, 'notes_add', { a: 2, b: 3 })).toEqual(text('5'))
+    expect(await call(client, 'notes_count', { to: 3 })).toEqual(text('counted to 3'))
 
     await signIn('notes_calendar')
     expect(await toolsOf(client)).toEqual([...toolNames('notes'), ...toolNames('notes_calendar')])
@@ -111,6 +111,23 @@ describe('the aggregating example', () => {
     await listChanged
     expect(told).toEqual([{ elicitationId }])
     expect(await toolsOf(client)).toEqual([...toolNames('notes'), 'notes_calendar_connect'])
+  })
+
+  it('says where to sign in for the wider scope of one tool, while the others work', async () => {
+    await signIn('notes')
+    const { client } = await connect()
+    const add = () => call(client, 'notes_add', { a: 2, b: 3 })
+    expect(await add()).toMatchObject({ isError: true })
+    expect(await call(client, 'notes_whoami')).toEqual(text('alice'))
+    await signIn('notes')
+    expect(await add()).toEqual(text('5'))
+    const { requests } = world.authorizationServer
+    const [, asked] = requests
+      .filter(({ path }) => path === '/auth')
+      .map(({ url }) => new URL(url, 'http://x'))
+    expect(asked?.searchParams.get('scope')?.split(' ')).toEqual(
+      expect.arrayContaining(['mcp:read', 'mcp:write', 'read']),
+    )
   })
 
   it('sends the token of whoever asks, whosever session it is', async () => {
