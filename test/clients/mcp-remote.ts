@@ -26,6 +26,9 @@ async function connect({ url, headers, home }: CallerOptions, capabilities: Clie
     args: [
       fileOf('mcp-remote/dist/proxy.js'),
       url,
+      // By itself it tries SSE too where an error's text has "404" or "405" in it, as a URL's port may.
+      '--transport',
+      'http-only',
       ...Object.entries(headers).flatMap(([name, value]) => ['--header', `${name}:${value}`]),
     ],
     env: environmentIn(home),
