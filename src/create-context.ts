@@ -85,7 +85,7 @@ function storeOfLeases(store: CredentialStore, clock: () => number): CredentialS
 async function warnOfCutOffRegistrations({ records, logger }: OAuthContext): Promise<void> {
   try {
     for await (const { value } of records.registrations.list()) {
-      if (value.status !== 'registering') continue
+      if (value.status !== 'registering' && value.cutOffAt === undefined) continue
       const { server, issuer } = value
       logger.warn('a registration was cut off; the next sign-in registers again', { server, issuer })
     }

@@ -138,7 +138,7 @@ export interface Registration {
   /** When it was last tried to renew the secret, which is due still, in epoch milliseconds. */
   readonly renewalTriedAt?: number | undefined
   /** When an attempt to replace this registration was cut off, in epoch milliseconds: its issuer may hold a client that nobody uses. */
-  readonly cutOffAt?: number
+  readonly cutOffAt?: number | undefined
   /** Sealed at rest (RFC 7592 §3). */
   readonly registrationAccessToken?: string
   readonly registrationClientUri?: string

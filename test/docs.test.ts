@@ -37,14 +37,17 @@ describe('docs/troubleshooting.md', () => {
   })
 })
 
-describe('docs/registration.md', () => {
-  const references = [...page('docs/registration.md').matchAll(/`(test\/[\w/.-]+\.test\.ts)`: (.*?) *\|$/gm)]
+describe.each([
+  ['docs/registration.md', 30],
+  ['docs/clients.md', 12],
+])('%s', (name, least) => {
+  const references = [...page(name).matchAll(/`(test\/[\w/.-]+\.test\.ts)`: (.*?) *\|$/gm)]
 
   it('pins every row of its tables to a test', () => {
-    const rows = page('docs/registration.md')
+    const rows = page(name)
       .split('\n')
-      .filter((line) => /^\| (?!-|Step|Call)/.test(line))
-    expect(rows.length).toBeGreaterThan(30)
+      .filter((line) => /^\| (?!-|Step|Call|Who asks)/.test(line))
+    expect(rows.length).toBeGreaterThan(least)
     expect(references).toHaveLength(rows.length)
   })
 

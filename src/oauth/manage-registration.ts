@@ -292,6 +292,7 @@ function remembered(
   return {
     metadata,
     substituted: substitutions(metadata, remote),
+    cutOffAt: undefined,
     ...(leftOut !== undefined && leftOut in changes && { leftOut: undefined }),
   }
 }

@@ -257,6 +257,26 @@ describe('dcr.registrations', () => {
     expect(Object.fromEntries(managed)).toEqual({ c1: false, c2: true })
   })
 
+  it('tells a client that may not be changed from one that is gone', async () => {
+    await ensure()
+    issuer.fault.PUT = status(404)
+    const update = registrations().update(await id(), { contacts: ['a@b.example'] })
+    await expect(update).rejects.toMatchObject({ code: 'management_failed' })
+    expect(await ids()).toEqual(['c1'])
+  })
+
+  it('does not move a client that was replaced to another redirect URI', async () => {
+    issuer.fault.PUT = status(405)
+    await ensure()
+    await ensure({ scope: 'write' })
+    const key = registrationKey('notes', issuer.url, CALLBACK)
+    await context.records.registrations.delete(key)
+    issuer.clients.delete('c2')
+    delete issuer.fault.PUT
+    expect((await ensure({ baseUrl: 'https://two.example' })).clientId).toBe('c3')
+    expect(issuer.sent('PUT').length).toBe(1)
+  })
+
   it('has no secret to renew once a client is public', async () => {
     issuer.amend = () => ({
       client_secret: 'hush-s1',
