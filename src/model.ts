@@ -41,6 +41,8 @@ export interface ServerOAuth {
   readonly resource?: string | false
   readonly authorizationParams: Readonly<Record<string, string>>
   readonly dynamicRegistration?: boolean
+  /** Undefined: true, of a declared server. */
+  readonly defaultEndpoints?: boolean
   readonly allowMissingPkceMetadata?: boolean
   readonly strictResource: boolean
 }

@@ -76,6 +76,7 @@ const oauthConfigSchema = object({
   authorizationParams: authorizationParams.optional(),
   clientMetadata: clientMetadata.optional(),
   dynamicRegistration: flag.optional(),
+  defaultEndpoints: flag.optional(),
   dangerouslyAllowMissingPkceMetadata: flag.optional(),
   strictResource: flag.optional(),
 }).superRefine((config, ctx) => {

@@ -39,6 +39,8 @@ export interface OAuthConfig {
   clientMetadata?: Record<string, unknown>
   /** Whether a client may be registered dynamically (RFC 7591): false never does, also where a registration endpoint is offered; true does also where the provider's profile says that there is none. Defaults to what the metadata and the profile say. */
   dynamicRegistration?: boolean
+  /** Whether a server without any metadata has the endpoints that MCP 2025-03-26 prescribed: `/authorize`, `/token` and `/register` on its origin. Defaults to true. */
+  defaultEndpoints?: boolean
   /** Goes on where the metadata does not state PKCE support, for a provider that supports it silently. Defaults to false, unless the provider's profile says so. */
   dangerouslyAllowMissingPkceMetadata?: boolean
   /** Accepts resource metadata only if its `resource` equals the server's URL exactly (RFC 9728 §3.3). Defaults to false: the same origin and a path prefix will do. */

@@ -169,8 +169,8 @@ async function chooseAuthorizationServer(
       firstFailure ??= error
     }
   }
-  if (metadata === undefined && server?.declared === true && isNotFound(firstFailure))
-    return defaultEndpoints(server)
+  const mayBeOld = server?.declared === true && server.oauth.defaultEndpoints !== false
+  if (metadata === undefined && mayBeOld && isNotFound(firstFailure)) return defaultEndpoints(server)
   throw firstFailure
 }
 

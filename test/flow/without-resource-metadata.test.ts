@@ -105,6 +105,18 @@ describe('the endpoints that 2025-03-26 prescribed', () => {
     expect(authorizationServer.requests.filter(({ path }) => !path.startsWith('/mcp'))).toEqual([])
   })
 
+  it('are not tried where defaultEndpoints is false: the error says what to configure', async () => {
+    await start([ASM, OIDC], 'Bearer')
+    gateway = await startDcrGateway({
+      servers: { notes: url },
+      options: () => ({ servers: { notes: { url, oauthConfig: { defaultEndpoints: false } } } }),
+    })
+    const page = await browserOf('alice', gateway.url).open(gateway.url + NOTES_PAGE)
+    expect([page.status, page.text]).toEqual([502, expect.stringContaining('discovery_failed')])
+    expect(page.text).toContain('oauthConfig.authorizationUrl')
+    expect(authorizationServer.count('POST', '/register')).toBe(0)
+  })
+
   it('do not stand in for metadata that is down', async () => {
     await start([OIDC], 'Bearer')
     const { intercept } = authorizationServer

@@ -79,6 +79,7 @@ describe('a server', () => {
       authorizationParams: undefined,
       clientMetadata: undefined,
       dynamicRegistration: undefined,
+      defaultEndpoints: undefined,
       dangerouslyAllowMissingPkceMetadata: undefined,
       strictResource: undefined,
     } satisfies { [Name in keyof Required<OAuthConfig>]: undefined }
