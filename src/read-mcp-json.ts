@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { McpDcrError } from './errors.js'
+import { isObject } from './json-object.js'
 import type { Server } from './model.js'
 import { resolveServers } from './resolve-servers.js'
 import { suggest } from './suggest.js'
@@ -61,10 +62,6 @@ function positionOf(error: unknown, text: string): string {
   if (position === undefined) return ''
   const lines = text.slice(0, Number(position)).split('\n')
   return ` (line ${lines.length}, column ${(lines.at(-1)?.length ?? 0) + 1})`
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function invalidFile(file: string, what: string, cause?: unknown): McpDcrError {

@@ -50,13 +50,14 @@ async function responseTo(
 ): Promise<object> {
   const answer = (content: object): object => ({ jsonrpc: '2.0', id: request.id, ...content })
   const elicitations = error instanceof AuthorizationRequiredError ? error.elicitations : []
-  if (client.opensUrls && elicitations.length > 0 && !isBatch) {
+  const [elicitation] = elicitations
+  if (client.opensUrls && elicitation !== undefined && !isBatch) {
     if (!client.isModern) {
       const { message } = error
       return answer({ error: { code: URL_ELICITATION_REQUIRED, message, data: { elicitations } } })
     }
     const state = MAY_ASK_FOR_INPUT.has(request.method) ? await requestState?.() : undefined
-    if (state !== undefined) return answer({ result: inputRequired(elicitations, state) })
+    if (state !== undefined) return answer({ result: inputRequired(elicitation, state) })
   }
   if (request.method !== 'tools/call') return answer({ error: errorObject(error) })
   // A model reads it and tells the person; an error would reach the program alone.
@@ -68,12 +69,9 @@ async function responseTo(
   return answer({ result: client.isModern ? { resultType: 'complete', ...result } : result })
 }
 
-function inputRequired(elicitations: readonly Elicitation[], requestState: string): object {
-  const inputs = elicitations.map(({ url, message }, i) => [
-    i === 0 ? INPUT : `${INPUT}-${i + 1}`,
-    { method: 'elicitation/create', params: { mode: 'url', url, message } },
-  ])
-  return { resultType: 'input_required', inputRequests: Object.fromEntries(inputs) as object, requestState }
+function inputRequired({ mode, url, message }: Elicitation, requestState: string): object {
+  const input = { method: 'elicitation/create', params: { mode, url, message } }
+  return { resultType: 'input_required', inputRequests: { [INPUT]: input }, requestState }
 }
 
 function errorObject(error: McpDcrError): object {

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { BoundedMap } from '../bounded-map.js'
-import { isObject, type McpRequest } from './mcp-message.js'
+import { isObject } from '../json-object.js'
+import type { McpRequest } from './mcp-message.js'
 
 /** What an MCP client has said of itself, as far as it matters to how it is told to sign in. */
 export interface McpClient {

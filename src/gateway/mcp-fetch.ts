@@ -5,7 +5,7 @@ import { challengeKey, noteAnswer, type GatewayContext } from './context.js'
 import { dropRejected, renewRejected, tokenRenewed } from './on-unauthorized.js'
 import { operationOfFetch } from './operation.js'
 import { outgoingRequest, type OutgoingRequest } from './outgoing-request.js'
-import { parseChallenge } from './parse-challenge.js'
+import { challengeOf } from './parse-challenge.js'
 import { noteOutcome, stepsUp } from './step-up.js'
 import { meetUndeclared } from './undeclared.js'
 
@@ -115,9 +115,4 @@ export function createMcpFetch(context: GatewayContext, options: McpFetchOptions
   function isOf(server: Server | undefined, url: URL, start: URL): boolean {
     return server === undefined ? url.origin === start.origin : serverOf(url)?.name === server.name
   }
-}
-
-function challengeOf(response: Response): Challenge | undefined {
-  const header = response.headers.get('www-authenticate')
-  return header === null ? undefined : parseChallenge([header])
 }

@@ -1,3 +1,5 @@
+import { isObject } from '../json-object.js'
+
 /** A JSON-RPC request of an MCP client. */
 export interface McpRequest {
   readonly id: string | number
@@ -45,8 +47,4 @@ function isRequest({ id, method }: JsonRpc): boolean {
 
 function toRequest({ id, method, params }: JsonRpc): McpRequest {
   return { id: id as string | number, method: method as string, params: isObject(params) ? params : {} }
-}
-
-export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -9,6 +9,12 @@ const MAX_SCOPE = 4096
 /** How many URLs of resource metadata are taken beside the first. */
 const MAX_OTHERS = 2
 
+/** The challenge of an answer that `fetch` has brought. */
+export function challengeOf({ headers }: Response): Challenge | undefined {
+  const value = headers.get('www-authenticate')
+  return value === null ? undefined : parseChallenge([value])
+}
+
 /**
  * The Bearer challenge among all `WWW-Authenticate` field lines (RFC 9110 §11.6.1, RFC 6750 §3,
  * RFC 9728 §5.1): where there are several, the first that names its resource metadata. `{}` for a bare

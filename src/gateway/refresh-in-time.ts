@@ -1,6 +1,7 @@
 import { McpDcrError } from '../errors.js'
 import type { Connection, Server } from '../model.js'
 import { refresh } from '../oauth/refresh.js'
+import { within } from '../within.js'
 import type { GatewayContext } from './context.js'
 
 /**
@@ -10,22 +11,17 @@ import type { GatewayContext } from './context.js'
  *
  * @throws McpDcrError `refresh_failed` where it takes longer, and what `refresh` throws
  */
-export async function refreshInTime(
+export function refreshInTime(
   context: GatewayContext,
   server: Server,
   stale: Connection,
 ): Promise<Connection | undefined> {
   const { timeout } = context.oauth
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(tookTooLong(server, timeout)), timeout)
-  })
-  try {
-    // A race handles what the loser rejects with later.
-    return await Promise.race([refresh(context.oauth, server, stale), late])
-  } finally {
-    clearTimeout(timer)
-  }
+  return within(
+    timeout,
+    () => refresh(context.oauth, server, stale),
+    () => tookTooLong(server, timeout),
+  )
 }
 
 function tookTooLong({ name }: Server, timeout: number): McpDcrError {

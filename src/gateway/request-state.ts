@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
+import { isObject, omit } from '../json-object.js'
 import type { Sealer } from '../security/seal.js'
-import { isObject, type McpRequest } from './mcp-message.js'
+import type { McpRequest } from './mcp-message.js'
 
 /** How long a person may take, in milliseconds. */
 const LIFETIME = 10 * 60_000
@@ -114,8 +115,4 @@ function canonical(value: unknown): string {
 
 function pick(from: Readonly<Record<string, unknown>>, names: readonly string[]): Record<string, unknown> {
   return Object.fromEntries(Object.entries(from).filter(([name]) => names.includes(name)))
-}
-
-function omit(from: Readonly<Record<string, unknown>>, names: readonly string[]): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(from).filter(([name]) => !names.includes(name)))
 }

@@ -1,11 +1,12 @@
 import { McpDcrError, type ErrorCode } from '../errors.js'
+import { forEachOf } from '../for-each.js'
 import type { Challenge, Server } from '../model.js'
 import { prepareAuthorization } from '../oauth/authorize.js'
 import type { OAuthContext } from '../oauth/context.js'
 import { failureKey } from '../oauth/failures.js'
 import { toMcpDcrError } from './answer.js'
 import type { GatewayContext } from './context.js'
-import { parseChallenge } from './parse-challenge.js'
+import { challengeOf } from './parse-challenge.js'
 
 /** What became of one server. */
 export type WarmResult =
@@ -40,12 +41,9 @@ export async function warmServers(
   baseUrl: string,
 ): Promise<WarmResult[]> {
   const results: WarmResult[] = []
-  const queue = servers.entries()
-  // They share the iterator, so that each takes the next one that nobody has taken.
-  const workers = Array.from({ length: AT_ONCE }, async () => {
-    for (const [at, server] of queue) results[at] = await warmOrReport(context, server, baseUrl)
+  await forEachOf(servers, AT_ONCE, async (server, at) => {
+    results[at] = await warmOrReport(context, server, baseUrl)
   })
-  await Promise.all(workers)
   return results
 }
 
@@ -94,10 +92,7 @@ async function askForChallenge(
   // An event stream may stay open.
   const response = await fetch(server.url, init, reachOf(server), { headersOnly: true })
   const { status } = response
-  if (status === 401) {
-    const value = response.headers.get('www-authenticate')
-    return { challenge: value === null ? undefined : parseChallenge([value]) }
-  }
+  if (status === 401) return { challenge: challengeOf(response) }
   // These say nothing of tokens: the address is wrong, or the server is down.
   if (status === 403 || status === 404 || status >= 500) throw unusable(server, status)
   return 'none needed'

@@ -1,6 +1,8 @@
-import type { Server } from '../model.js'
+import { forEachOf } from '../for-each.js'
+import type { Connection, Server } from '../model.js'
 import { connectionKey, serverPrefix } from '../store/records.js'
 import { bareServer } from './bare-server.js'
+import { withConnectionLease } from './connection-lease.js'
 import type { OAuthContext } from './context.js'
 import { connectionEvent, emitRegistration } from './events.js'
 import { deleteQuietly } from './manage-registration.js'
@@ -17,7 +19,7 @@ import { revokeTokens } from './revoke.js'
 export async function disconnect(context: OAuthContext, server: Server, user: string): Promise<boolean> {
   const key = connectionKey(user, server.name)
   const { connections } = context.records
-  return context.leases.withLease(`refresh ${key}`, 4 * context.timeout + 5_000, async () => {
+  return withConnectionLease(context, key, async () => {
     const held = await connections.get(key)
     if (held === undefined) return false
     await revokeTokens(context, server, held.value)
@@ -68,14 +70,11 @@ async function disconnectAll(
   declared: Server | undefined,
 ): Promise<void> {
   const { connections } = context.records
-  const disconnections: (() => Promise<unknown>)[] = []
-  for await (const { value } of connections.list(serverPrefix(name))) {
-    const server = declared ?? bareServer(name, value.serverUrl)
-    disconnections.push(() => disconnect(context, server, value.user))
-  }
-  for (let at = 0; at < disconnections.length; at += AT_ONCE) {
-    await Promise.all(disconnections.slice(at, at + AT_ONCE).map((end) => end()))
-  }
+  const held: Connection[] = []
+  for await (const { value } of connections.list(serverPrefix(name))) held.push(value)
+  await forEachOf(held, AT_ONCE, ({ serverUrl, user }) =>
+    disconnect(context, declared ?? bareServer(name, serverUrl), user),
+  )
 }
 
 /** Disconnections under way together: an issuer that does not answer holds each up, for two requests. */

@@ -1,5 +1,6 @@
 import { McpDcrError } from '../errors.js'
 import type { Server } from '../model.js'
+import { within } from '../within.js'
 import { isBearerToken } from './bearer-token.js'
 
 /**
@@ -16,7 +17,10 @@ export async function resolveInitialAccessToken(
   if (configured === undefined) return undefined
   let token: unknown
   try {
-    token = typeof configured === 'function' ? await within(timeout, configured) : configured
+    token =
+      typeof configured === 'function'
+        ? await within(timeout, configured, () => new Error(`it took longer than ${timeout} ms`))
+        : configured
   } catch (cause) {
     throw new McpDcrError('registration_failed', 'The initialAccessToken function failed.', {
       cause,
@@ -29,16 +33,4 @@ export async function resolveInitialAccessToken(
     server: name,
     fix: 'oauthConfig.initialAccessToken has to be, or return, a string of visible ASCII characters.',
   })
-}
-
-async function within<T>(milliseconds: number, work: () => T | Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`it took longer than ${milliseconds} ms`)), milliseconds)
-  })
-  try {
-    return await Promise.race([work(), late])
-  } finally {
-    clearTimeout(timer)
-  }
 }

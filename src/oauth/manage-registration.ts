@@ -1,4 +1,5 @@
 import { McpDcrError, quoteUntrusted } from '../errors.js'
+import { omit } from '../json-object.js'
 import type { Registration } from '../model.js'
 import { assertEndpointUrl } from '../security/guarded-fetch.js'
 import type { Versioned } from '../store/records.js'
@@ -6,9 +7,7 @@ import { isBearerToken } from './bearer-token.js'
 import type { OAuthContext } from './context.js'
 import { readJsonObject, scopeString, withoutEmpty } from './read-json-response.js'
 import { isManagementUri } from './registration-response.js'
-import { isManaged, sendable, substitutions, toKeep } from './registration-state.js'
-
-type Metadata = Readonly<Record<string, unknown>>
+import { isManaged, sendable, substitutions, toKeep, type Metadata } from './registration-state.js'
 
 /** A registration as it is held after a request, and what the server says of it. */
 export interface ManagedRegistration {
@@ -260,7 +259,7 @@ async function absorb(
     const why = body['client_id'] === undefined ? 'no client information' : 'about another client'
     throw managementFailed(held.value, 'Management', `the answer is ${why}`, 'unusable')
   }
-  const remote = Object.fromEntries(Object.entries(body).filter(([name]) => !NOT_METADATA.includes(name)))
+  const remote = omit(body, NOT_METADATA)
   let before = held
   for (let attempt = 0; attempt < MAX_SAVES && before.value.clientId === clientId; attempt++) {
     const changed = {

@@ -1,3 +1,5 @@
+import { isObject } from '../json-object.js'
+
 /** No member of OAuth is nested nearly as deep; what is could not be written again, and is left out. */
 const MAX_DEPTH = 32
 
@@ -9,7 +11,7 @@ export async function readJsonObject(response: Response): Promise<Record<string,
   }
   try {
     const body: unknown = JSON.parse(text)
-    return typeof body === 'object' && body !== null && !Array.isArray(body)
+    return isObject(body)
       ? Object.fromEntries(Object.entries(body).filter(([, value]) => !isDeeperThan(value, MAX_DEPTH)))
       : undefined
   } catch {

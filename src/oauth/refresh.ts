@@ -2,6 +2,7 @@ import * as openid from 'openid-client'
 import { McpDcrError } from '../errors.js'
 import type { Connection, OAuthClient, Server } from '../model.js'
 import { connectionKey, type Versioned } from '../store/records.js'
+import { withConnectionLease } from './connection-lease.js'
 import type { OAuthContext } from './context.js'
 import { recallClient } from './ensure-client.js'
 import { connectionEvent } from './events.js'
@@ -35,7 +36,7 @@ export async function refresh(
   const watched = (): Promise<Connection | undefined> => context.failures.watch(key, work)
   // Before the lease is taken, which would run out while another instance renews the secret.
   if (stale.refreshToken !== undefined) await recallClient(context, server, stale).catch(() => undefined)
-  return context.leases.withLease(`refresh ${key}`, 4 * context.timeout + 5_000, watched, stale.accessToken)
+  return withConnectionLease(context, key, watched, stale.accessToken)
 }
 
 async function refreshUnderLease(

@@ -1,6 +1,7 @@
 import type { Connection, PendingFlow } from '../model.js'
 import { connectionKey } from '../store/records.js'
 import { scopeList } from './choose-scope.js'
+import { withConnectionLease } from './connection-lease.js'
 import type { OAuthContext } from './context.js'
 
 /** How many refusals of one user at one server are remembered. */
@@ -18,7 +19,7 @@ export async function rememberRefusal(context: OAuthContext, flow: PendingFlow):
   if (demandedScope === undefined) return
   const key = connectionKey(flow.user, flow.server)
   const { connections } = context.records
-  await context.leases.withLease(`refresh ${key}`, 4 * context.timeout + 5_000, async () => {
+  await withConnectionLease(context, key, async () => {
     const held = await connections.get(key)
     if (held === undefined || !isOfSameIssuer(held.value, flow)) return
     const others = held.value.refusedScopes?.filter((scope) => scope !== demandedScope) ?? []

@@ -1,4 +1,5 @@
 import { McpDcrError, type ErrorCode } from '../errors.js'
+import { omit } from '../json-object.js'
 import type { AuthorizationServerMetadata, OAuthClient, Registration, Server } from '../model.js'
 import { formerRegistrationKey, serverPrefix, type Versioned } from '../store/records.js'
 import { scopeList } from './choose-scope.js'
@@ -12,7 +13,7 @@ import { redirectUriOf } from './redirect-uri.js'
 import { isUnanswered, register } from './register.js'
 import { managementOf, readRegisteredClient, type RegisteredClient } from './registration-response.js'
 import { methodToAskFor, otherMethod, registrationRequest } from './registration-request.js'
-import { fits, substitutions, toClient, toKeep } from './registration-state.js'
+import { fits, substitutions, toClient, toKeep, type Metadata } from './registration-state.js'
 
 /**
  * Registers a client and keeps it. The marker goes first, so that a crash orphans nothing silently. The caller
@@ -83,8 +84,6 @@ export function widened(
   return scopes === '' || scopes.length > MAX_SCOPE ? scope : scopes
 }
 
-type Metadata = Readonly<Record<string, unknown>>
-
 /** What is asked for in one try. */
 interface Attempt {
   readonly scope: string | undefined
@@ -119,7 +118,7 @@ async function registerOnceAdjusted(
   const attempt = async (asked: Attempt): Promise<Registration> => {
     const { scope, leftOut } = asked
     const wanted = metadataOf(asked)
-    const metadata = Object.fromEntries(Object.entries(wanted).filter(([name]) => name !== leftOut))
+    const metadata = omit(wanted, [leftOut])
     const answered = await register(
       { server, authorizationServer, redirectUri, metadata, initialAccessToken },
       context.fetch,

@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
+import { omit } from '../json-object.js'
 import type { OAuthClient, Registration, Server } from '../model.js'
 import { scopeList } from './choose-scope.js'
 
-type Metadata = Readonly<Record<string, unknown>>
+/** Client metadata by their names in RFC 7591 §2. */
+export type Metadata = Readonly<Record<string, unknown>>
 
 const DAY = 24 * 3600
 
@@ -96,8 +98,7 @@ export function toKeep({ software_statement: statement, ...metadata }: Metadata)
 
 /** What may be sent again of the metadata that is kept: not what the server refused, nor the method, which is its own to say. */
 export function sendable({ metadata = {}, leftOut }: Registration): Metadata {
-  const { token_endpoint_auth_method: _, software_statement: __, ...members } = metadata
-  return Object.fromEntries(Object.entries(members).filter(([name]) => name !== leftOut))
+  return omit(metadata, ['token_endpoint_auth_method', 'software_statement', leftOut])
 }
 
 function digest(statement: unknown): string {

@@ -1,5 +1,5 @@
 import { McpDcrError } from '../errors.js'
-import type { RecordData } from './contract.js'
+import { isObject } from '../json-object.js'
 import { createEntry, isExpired, putEntry, type Entry, type Tables } from './entry.js'
 
 const VERSION = 1
@@ -68,8 +68,4 @@ function corrupt(path: string, why: string): McpDcrError {
   return new McpDcrError('store_corrupt', `The store ${path} is damaged: ${why}. It was left as it is.`, {
     fix: 'Restore it from a backup; or move it away, and everyone signs in again.',
   })
-}
-
-function isObject(value: unknown): value is RecordData {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

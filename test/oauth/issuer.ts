@@ -1,4 +1,5 @@
-import { json, startFake, status, type FakeServer, type Reply } from './support.js'
+import type { Connection } from '../../src/model.js'
+import { CALLBACK, json, metadataOf, startFake, status, type FakeServer, type Reply } from './support.js'
 
 export type Body = Record<string, unknown>
 
@@ -59,4 +60,28 @@ export async function startIssuer(): Promise<Issuer> {
     answer(id, JSON.parse(request.body) as Body, 201)(res, request)
   }
   return issuer
+}
+
+/** Somebody's connection to the MCP server `<issuer>/mcp` by a client that was registered. */
+export function connectionBy(
+  { url }: Issuer,
+  clientId: string,
+  changes: Partial<Connection> = {},
+): Connection {
+  return {
+    user: 'ann',
+    server: 'notes',
+    serverUrl: `${url}/mcp`,
+    status: 'connected',
+    clientSource: 'dynamic',
+    clientId,
+    redirectUri: CALLBACK,
+    authorizationServer: metadataOf(url) as unknown as Connection['authorizationServer'],
+    accessToken: 'hush-at1',
+    refreshToken: 'hush-rt1',
+    obtainedBy: 'authorization',
+    obtainedAt: 1,
+    connectedAt: 1,
+    ...changes,
+  }
 }

@@ -5,12 +5,11 @@ import { dynamicClient } from '../../src/oauth/dynamic-client.js'
 import { refresh } from '../../src/oauth/refresh.js'
 import { createRegistrations } from '../../src/registrations.js'
 import { memoryStore } from '../../src/store/memory.js'
-import { startIssuer, type Issuer } from './issuer.js'
+import { connectionBy, startIssuer, type Issuer } from './issuer.js'
 import {
   ANN,
   ASM,
   BASE_URL,
-  CALLBACK,
   createOAuthContext,
   declare,
   discoveredAt,
@@ -45,21 +44,7 @@ const ensure = (scope = 'read'): Promise<OAuthClient> =>
 
 /** Ann is connected by the client `c1`. */
 async function connect(): Promise<Connection> {
-  const connection: Connection = {
-    user: 'ann',
-    server: 'notes',
-    serverUrl: `${issuer.url}/mcp`,
-    status: 'connected',
-    clientSource: 'dynamic',
-    clientId: 'c1',
-    redirectUri: CALLBACK,
-    authorizationServer: metadataOf(issuer.url) as unknown as Connection['authorizationServer'],
-    accessToken: 'hush-at1',
-    refreshToken: 'hush-rt1',
-    obtainedBy: 'authorization',
-    obtainedAt: 1,
-    connectedAt: 1,
-  }
+  const connection = connectionBy(issuer, 'c1')
   await ensure()
   expect(await context.records.connections.save(ANN, undefined, connection)).toBe(true)
   return connection

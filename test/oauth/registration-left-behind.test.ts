@@ -6,7 +6,7 @@ import { refresh } from '../../src/oauth/refresh.js'
 import type { OAuthConfig } from '../../src/options.js'
 import { createRegistrations } from '../../src/registrations.js'
 import { formerRegistrationKey, registrationKey } from '../../src/store/records.js'
-import { startIssuer, type Issuer } from './issuer.js'
+import { connectionBy, startIssuer, type Issuer } from './issuer.js'
 import {
   ANN,
   ASM,
@@ -50,22 +50,7 @@ const ids = async (): Promise<(string | undefined)[]> =>
   (await registrationsOf(context)).map(({ clientId }) => clientId).sort()
 
 async function connect(clientId: string, user = 'ann', more: Partial<Connection> = {}): Promise<Connection> {
-  const connection: Connection = {
-    user,
-    server: 'notes',
-    serverUrl: `${issuer.url}/mcp`,
-    status: 'connected',
-    clientSource: 'dynamic',
-    clientId,
-    redirectUri: CALLBACK,
-    authorizationServer: metadataOf(issuer.url) as unknown as Connection['authorizationServer'],
-    accessToken: 'hush-at1',
-    refreshToken: 'hush-rt1',
-    obtainedBy: 'authorization',
-    obtainedAt: 1,
-    connectedAt: 1,
-    ...more,
-  }
+  const connection = connectionBy(issuer, clientId, { user, ...more })
   const key = ANN.replace('ann', user)
   const held = await context.records.connections.get(key)
   await context.records.connections.save(key, held?.version, connection)
