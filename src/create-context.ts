@@ -3,6 +3,7 @@ import type { GatewayContext } from './gateway/context.js'
 import { createFlowCookies } from './gateway/flow-cookie.js'
 import { createMcpSessions } from './gateway/mcp-client.js'
 import { createRequestStates } from './gateway/request-state.js'
+import { createSignInWaits } from './gateway/sign-in-waits.js'
 import { createStepUps } from './gateway/step-up.js'
 import { createDiscover } from './oauth/discover.js'
 import type { OAuthContext } from './oauth/context.js'
@@ -56,6 +57,7 @@ export function createContext(config: Config): { context: GatewayContext; close:
     challenges: new BoundedMap(REMEMBERED),
     mcpSessions: createMcpSessions(),
     requestStates: createRequestStates(sealer, clock),
+    signInWaits: createSignInWaits(),
     elicitations: new BoundedMap(REMEMBERED),
     registeredAgain: new BoundedMap(REMEMBERED),
     warmed: new WeakMap(),

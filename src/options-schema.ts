@@ -156,12 +156,18 @@ function isAllowListEntry(value: string): boolean {
   }
 }
 
+/** What a timer takes. */
+const milliseconds = z
+  .int({ error: 'has to be a whole number of milliseconds' })
+  .max(2 ** 31 - 1, { error: 'is too large' })
+
 export const optionsSchema = object({
   baseUrl: baseUrl.optional(),
   servers: z.unknown().optional(),
   user: fn.optional(),
   onAuthorizationRequired: fn.optional(),
   onElicitationComplete: fn.optional(),
+  elicitationWait: milliseconds.nonnegative({ error: 'must not be negative' }).optional(),
   admin: fn.optional(),
   clientName: text.optional(),
   clientMetadataUrl: clientMetadataUrl.optional(),
@@ -175,11 +181,7 @@ export const optionsSchema = object({
     .array(network, { error: 'has to be a list of hosts, addresses or CIDR ranges' })
     .optional(),
   providers: z.array(providerProfileSchema, { error: 'has to be a list of provider profiles' }).optional(),
-  timeout: z
-    .int({ error: 'has to be a whole number of milliseconds' })
-    .positive({ error: 'has to be more than 0' })
-    .max(2 ** 31 - 1, { error: 'is too large' })
-    .optional(),
+  timeout: milliseconds.positive({ error: 'has to be more than 0' }).optional(),
   onEvent: fn.optional(),
   // Not strict: a logger is somebody else's object.
   logger: z

@@ -75,6 +75,8 @@ export interface Options {
   ) => OwnAnswer | undefined | Promise<OwnAnswer | undefined>
   /** Told, once a person has signed in, of each MCP client that was asked to open a URL for that (2025-11-25): whoever has its session can send it `notifications/elicitation/complete`. Defaults to nobody. */
   onElicitationComplete?: (details: ElicitationCompleteDetails) => void | Promise<void>
+  /** How long the repeated request of an MCP client that was asked to sign in (2026-07-28) waits for the person before the client is asked again, in milliseconds; 0: not at all. Defaults to 25000. */
+  elicitationWait?: number
   /** Who may list and manage the registrations under `/api/oauth/registrations`. Defaults to nobody: these routes are not there. */
   admin?: (req: Request) => boolean | Promise<boolean>
   /** The name that authorization servers show when they ask for consent. Defaults to `MCP Gateway`. */
@@ -145,6 +147,8 @@ export interface Config {
   readonly user: Options['user']
   readonly onAuthorizationRequired: Options['onAuthorizationRequired']
   readonly onElicitationComplete: Options['onElicitationComplete']
+  /** Milliseconds. */
+  readonly elicitationWait: number
   /** Undefined: the routes that manage registrations are not there. */
   readonly admin: Options['admin']
   readonly clientName: string

@@ -35,6 +35,7 @@ export function resolveOptions(
     user: options.user,
     onAuthorizationRequired: options.onAuthorizationRequired,
     onElicitationComplete: options.onElicitationComplete,
+    elicitationWait: options.elicitationWait ?? 25_000,
     admin: options.admin,
     clientName: options.clientName ?? 'MCP Gateway',
     clientMetadataUrl: options.clientMetadataUrl,

@@ -9,6 +9,7 @@ import type { Answer } from './intercept.js'
 import type { McpSessions } from './mcp-client.js'
 import type { PendingElicitation } from './pending-elicitations.js'
 import type { RequestStates } from './request-state.js'
+import type { SignInWaits } from './sign-in-waits.js'
 import type { StepUps } from './step-up.js'
 
 /** What the gateway's steps and routes share; one per `mcpDcr()`. */
@@ -21,6 +22,7 @@ export interface GatewayContext {
   readonly challenges: BoundedMap<string, Challenge>
   readonly mcpSessions: McpSessions
   readonly requestStates: RequestStates
+  readonly signInWaits: SignInWaits
   /** MCP clients that were asked to open a URL, by user and server, until somebody has signed in there. */
   readonly elicitations: BoundedMap<string, readonly PendingElicitation[]>
   /** When people had a registration made again, in epoch milliseconds, by its key. */

@@ -75,10 +75,14 @@ export async function openRequestState(
   const { id, method, params } = request
   const restored = { jsonrpc: '2.0', id, method, params: restoredParams(params, state) }
   if (parsedMcpMessage(req) === undefined) replaceBody(req, Buffer.from(JSON.stringify(restored)))
-  else
-    req.body =
-      typeof req.body === 'object' && !Buffer.isBuffer(req.body) ? restored : JSON.stringify(restored)
+  else req.body = inTheFormOf(req.body, restored)
   return state
+}
+
+/** As whoever has parsed the body leaves it: an object, text or bytes. */
+function inTheFormOf(body: unknown, value: object): unknown {
+  if (typeof body === 'string') return JSON.stringify(value)
+  return Buffer.isBuffer(body) ? Buffer.from(JSON.stringify(value)) : value
 }
 
 /** An error of ours, as this client understands it. */

@@ -16,7 +16,7 @@ const PREFIX = 'mcp-dcr.'
 interface State {
   readonly round: number
   /** Epoch milliseconds. */
-  readonly expiresAt: number
+  readonly askedAt: number
   /** What the request had brought for its server, which is restored for the retry that is served. */
   readonly inner: Readonly<Record<string, unknown>>
 }
@@ -49,7 +49,7 @@ export function createRequestStates(sealer: Sealer, clock: () => number): Reques
       if (round > MAX_ROUNDS || context === undefined) return undefined
       const state: State = {
         round,
-        expiresAt: clock() + LIFETIME,
+        askedAt: clock(),
         inner: before?.inner ?? pick(place.request.params, RETRY_MEMBERS),
       }
       const sealed = PREFIX + (await sealer.seal(JSON.stringify(state), context))
@@ -63,7 +63,7 @@ export function createRequestStates(sealer: Sealer, clock: () => number): Reques
       if (context === undefined) return 'refused'
       try {
         const state = JSON.parse(await sealer.open(requestState.slice(PREFIX.length), context)) as State
-        return state.expiresAt > clock() ? state : 'refused'
+        return state.askedAt + LIFETIME > clock() ? state : 'refused'
       } catch {
         return 'refused'
       }

@@ -1,6 +1,7 @@
 import type { Request, Response } from 'express'
 import { McpDcrError } from '../errors.js'
 import type { Challenge, Connection, Server } from '../model.js'
+import { connectionKey } from '../store/records.js'
 import { errorAnswer, sendAnswer, toMcpDcrError } from './answer.js'
 import { liveConnection, replaceAuthorization } from './attach-token.js'
 import { authorizeUrl, baseUrlOf } from './base-url.js'
@@ -76,7 +77,7 @@ async function enterServer(visit: Visit, res: Response, server: Server): Promise
   replaceAuthorization(req, undefined)
   hideFlowCookies(req)
   const message = await noteMcpRequest(visit, user === undefined ? undefined : { server, user })
-  const sent = user === undefined ? undefined : await liveConnection(context, server, user)
+  const sent = user === undefined ? undefined : await connectionOf(visit, res, server, user)
   if (sent !== undefined) replaceAuthorization(req, sent.accessToken)
   const operation = (): string => operationOf(req, message ?? parsedMcpMessage(req))
   const initialize = message?.requests.find(({ method }) => method === 'initialize')
@@ -100,6 +101,23 @@ async function enterServer(visit: Visit, res: Response, server: Server): Promise
         context.mcpSessions.open(server.name, sessionId, initialize)
     },
   )
+}
+
+/** The user's live connection; a client that was asked to sign in, and asks again, is held until that is done. */
+async function connectionOf(
+  { context, mcp }: Visit,
+  res: Response,
+  server: Server,
+  user: string,
+): Promise<Connection | undefined> {
+  const { config, signIns, signInWaits } = context
+  const connection = await liveConnection(context, server, user)
+  if (typeof mcp?.state !== 'object') return connection
+  const key = connectionKey(user, server.name)
+  const signedInAt = Math.max(connection?.connectedAt ?? 0, signIns.get(key) ?? 0)
+  if (signedInAt >= mcp.state.askedAt) return connection
+  await signInWaits.wait(key, config.elicitationWait, res)
+  return liveConnection(context, server, user)
 }
 
 /** Learns what an MCP client asks, before its body goes on to a handler. */

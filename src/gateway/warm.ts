@@ -67,13 +67,15 @@ async function warm({ oauth, warmed }: GatewayContext, server: Server, baseUrl: 
   return { status: 'ready', server: server.name, issuer, clientId: client.clientId }
 }
 
+const PROTOCOL_VERSION = '2025-11-25'
+
 /** What an MCP client begins with (MCP 2025-11-25, Lifecycle). */
 const INITIALIZE = {
   jsonrpc: '2.0',
   id: 1,
   method: 'initialize',
   params: {
-    protocolVersion: '2025-11-25',
+    protocolVersion: PROTOCOL_VERSION,
     capabilities: {},
     clientInfo: { name: 'mcp-dcr', version: '1.0.0' },
   },
@@ -84,18 +86,32 @@ const INITIALIZE = {
  * well-known URLs then.
  */
 async function askForChallenge(
-  { fetch, reachOf }: OAuthContext,
+  oauth: OAuthContext,
   server: Server,
 ): Promise<{ challenge: Challenge | undefined } | 'none needed'> {
   const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
   const init = { method: 'POST', headers, body: JSON.stringify(INITIALIZE) }
   // An event stream may stay open.
-  const response = await fetch(server.url, init, reachOf(server), { headersOnly: true })
+  const response = await oauth.fetch(server.url, init, oauth.reachOf(server), { headersOnly: true })
   const { status } = response
   if (status === 401) return { challenge: challengeOf(response) }
   // These say nothing of tokens: the address is wrong, or the server is down.
   if (status === 403 || status === 404 || status >= 500) throw unusable(server, status)
+  await endSession(oauth, server, response.headers.get('mcp-session-id'))
   return 'none needed'
+}
+
+/** Nobody will use it; a server that does not let its clients end theirs says so by a 405. */
+async function endSession(
+  { fetch, reachOf }: OAuthContext,
+  server: Server,
+  sessionId: string | null,
+): Promise<void> {
+  if (sessionId === null) return
+  const headers = { 'mcp-session-id': sessionId, 'mcp-protocol-version': PROTOCOL_VERSION }
+  await fetch(server.url, { method: 'DELETE', headers }, reachOf(server), { headersOnly: true }).catch(
+    () => undefined,
+  )
 }
 
 function unusable({ name, url }: Server, status: number): McpDcrError {

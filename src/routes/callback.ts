@@ -53,6 +53,7 @@ async function finish(
     const server = await serverOfFlow(context, req, flow)
     const connection = await finishAuthorization(context.oauth, server, flow, parameters)
     context.signIns.set(connectionKey(flow.user, flow.server), connection.connectedAt)
+    context.signInWaits.end(connectionKey(flow.user, flow.server))
     void completeElicitations(context, flow.user, flow.server)
     // It has led to this sign-in; a later one begins with a challenge of its own.
     context.challenges.delete(challengeKey(flow.user, server))

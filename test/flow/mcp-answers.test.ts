@@ -29,11 +29,28 @@ async function start(before?: RequestHandler, express?: typeof express5): Promis
     ...(express !== undefined && { express }),
     options: () => ({
       clock: () => now,
+      elicitationWait: 0,
       onElicitationComplete: (details) => void completed.push(details),
       ...options,
     }),
-    ...(before !== undefined && { before: (app: Express) => void app.use(before) }),
+    ...(before !== undefined && {
+      before: (app: Express) => void app.use(before),
+      routes: (app: Express) => void app.post('/mcp/notes', relayParsed),
+    }),
   })
+}
+
+/** A handler behind a body parser: what is left of the body is what the parser, or the middleware, has put there. */
+const relayParsed: RequestHandler = async (req, res) => {
+  const body = req.body as unknown
+  const upstream = await fetch(world.mcpServer.url, {
+    method: 'POST',
+    headers: { ...MCP, authorization: req.get('authorization') ?? '' },
+    body: typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body),
+  })
+  const challenge = upstream.headers.get('www-authenticate')
+  if (challenge !== null) res.set('www-authenticate', challenge)
+  res.status(upstream.status).send(await upstream.text())
 }
 
 async function signIn(user = 'alice'): Promise<void> {
@@ -275,6 +292,28 @@ describe('a client of MCP 2026-07-28', () => {
     expect(world.mcpServer.requests.at(-1)?.authorization).toMatch(/^Bearer ey/)
   })
 
+  it('is held once it has accepted, until the person has signed in, and then served', async () => {
+    options = { elicitationWait: 600_000 }
+    await gateway.close()
+    await start()
+    const held = post(retry(await askedForInput()))
+    const asked = post(call({ requestState: await askedForInput() }))
+    await signIn('bob')
+    await signIn()
+    for (const { body } of await Promise.all([held, asked]))
+      expect(JSON.stringify(body)).not.toContain('input_required')
+    // Two without a token, and their repetitions with one.
+    expect(world.mcpServer.requests.filter(({ method }) => method === 'POST')).toHaveLength(4)
+    expect(world.mcpServer.requests.at(-1)?.authorization).toMatch(/^Bearer ey/)
+  })
+
+  it('is asked again after the time it is held for', async () => {
+    options = { elicitationWait: 1 }
+    await gateway.close()
+    await start()
+    await askedForInput(retry(await askedForInput()))
+  })
+
   it('is not asked without end', async () => {
     let state = await askedForInput()
     for (let round = 1; round < 20; round++) state = await askedForInput(retry(state))
@@ -325,6 +364,9 @@ describe('what a retry brings the MCP server', () => {
   it.each<[string, RequestHandler | undefined, typeof express5]>([
     ['a streamed body', undefined, express5],
     ['a streamed body, Express 4', undefined, express4],
+    ['a parsed body', express5.json(), express5],
+    ['a body of text', express5.text({ type: '*/*' }), express5],
+    ['a body of bytes', express5.raw({ type: '*/*' }), express5],
   ])(
     'is its own: what it had asked for before, and nothing of ours, of %s',
     async (_name, before, express) => {

@@ -105,6 +105,14 @@ describe('dcr.warm()', () => {
     expect(world.authorizationServer.requests).toEqual([])
   })
 
+  it('ends the session that such a server opens', async () => {
+    const open = await world.addMcpServer({ requireAuth: false, sessions: true })
+    await restart({ open: open.url })
+    expect(await gateway.dcr.warm()).toEqual([{ status: 'no_sign_in_needed', server: 'open' }])
+    const [initialize, ended] = open.requests
+    expect([initialize?.method, ended?.method, ended?.status]).toEqual(['POST', 'DELETE', 200])
+  })
+
   it('waits for no end of an event stream', async () => {
     const endless = await startFake({
       '/mcp': (res) => void res.writeHead(200, { 'content-type': 'text/event-stream' }).write(':\n\n'),

@@ -15,6 +15,7 @@ describe('without options', () => {
     user: undefined,
     onAuthorizationRequired: undefined,
     onElicitationComplete: undefined,
+    elicitationWait: undefined,
     admin: undefined,
     clientName: undefined,
     clientMetadataUrl: undefined,
@@ -49,6 +50,7 @@ describe('without options', () => {
       store: join(directory, '.mcp-dcr/store.json'),
       allowPrivateNetworks: [],
       providers: Object.values(providerProfiles),
+      elicitationWait: 25_000,
       timeout: 10_000,
       onEvent: undefined,
       logger: {
@@ -117,6 +119,7 @@ describe('given options', () => {
       { allowPrivateNetworks: ['10.0.0.0/8'] },
     ],
     ['timeout', { timeout: 250 }, { timeout: 250 }],
+    ['elicitationWait', { elicitationWait: 0 }, { elicitationWait: 0 }],
     ['clock', { clock }, { clock }],
     ['servers', { servers: {} }, { servers: [] }],
   ])('%s is kept', (_, options, expected) => {

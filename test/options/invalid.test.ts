@@ -54,6 +54,8 @@ describe('a wrong value is answered with its place and what it has to be', () =>
     [{ timeout: 0 }, '`timeout` has to be more than 0'],
     [{ timeout: -1 }, '`timeout` has to be more than 0'],
     [{ timeout: 2 ** 31 }, '`timeout` is too large'],
+    [{ elicitationWait: -1 }, '`elicitationWait` must not be negative'],
+    [{ elicitationWait: 2 ** 31 }, '`elicitationWait` is too large'],
     [{ logger: 'loud' }, '`logger` has to be an object with debug, info, warn and error, or some of them'],
     [{ logger: { warn: true } }, '`logger.warn` has to be a function'],
     [{ clock: 5 }, '`clock` has to be a function'],
