@@ -5,7 +5,7 @@ import { replaceHeader } from './replace-header.js'
  * Reads a request's whole body and puts it back, so that whoever reads it next finds it as it came.
  *
  * @param limit in bytes; of a longer body nothing is known, and it is put back as far as it was read
- * @returns the body; undefined where it is longer than the limit, was cut off, or is being read by somebody else
+ * @returns the body; undefined where it is empty, longer than the limit, cut off, or is being read by somebody else
  */
 export async function readAhead(req: IncomingMessage, limit: number): Promise<Buffer | undefined> {
   // Whoever has attached a listener for data, or has read to the end, must not be disturbed.

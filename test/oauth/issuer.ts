@@ -1,4 +1,6 @@
+import { onTestFinished } from 'vitest'
 import type { Connection } from '../../src/model.js'
+import { assertNoOrphans } from '../support/orphans.js'
 import { CALLBACK, json, metadataOf, startFake, status, type FakeServer, type Reply } from './support.js'
 
 export type Body = Record<string, unknown>
@@ -13,6 +15,8 @@ export interface Issuer extends FakeServer {
   amend: (sent: Body) => Body
   /** Instead of the answer to a GET, PUT or DELETE of a client. */
   fault: { GET?: Reply; PUT?: Reply; DELETE?: Reply }
+  /** Clients that only the issuer, or only the gateway, knows at the end of the test. */
+  readonly strays: Set<string>
   /** The bodies of the registration requests and replacements, in order. */
   sent(method: 'POST' | 'PUT'): Body[]
 }
@@ -37,6 +41,7 @@ export async function startIssuer(): Promise<Issuer> {
     clients,
     amend: (): Body => ({}),
     fault: {},
+    strays: new Set<string>(),
     sent: (method: string) =>
       fake.requests
         .filter(({ method: own, path }) => own === method && /^\/(register|clients)/.test(path))
@@ -59,6 +64,7 @@ export async function startIssuer(): Promise<Issuer> {
     }
     answer(id, JSON.parse(request.body) as Body, 201)(res, request)
   }
+  onTestFinished(() => assertNoOrphans(fake.url, clients.keys(), issuer.strays))
   return issuer
 }
 

@@ -71,6 +71,7 @@ describe('a client that the token endpoint refuses (SPEC 44)', () => {
     issuer.fault.DELETE = status(405)
     await refresh(context, server(), connection)
     expect(await ids()).toEqual([])
+    issuer.strays.add('c1')
     expect(JSON.stringify(context.log)).toContain('could not be deleted')
     expect(JSON.stringify(context.log)).not.toContain('hush')
   })
@@ -115,6 +116,7 @@ describe('a client that the management endpoint does not know (RFC 7592 §2.1, S
     const former = (await registrations.list()).find(({ clientId }) => clientId === 'c1')
     await registrations.delete(former?.id ?? '')
     expect(await ids()).toEqual(['c2'])
+    issuer.strays.add('c1')
   })
 })
 

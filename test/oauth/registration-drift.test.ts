@@ -275,6 +275,7 @@ describe('what the issuer rotates (SPEC 43)', () => {
     expect(await registrationsOf(context)).toMatchObject([
       { clientId: 'c9', registrationAccessToken: 'hush-9' },
     ])
+    issuer.strays.add('c1').add('c9')
   })
 })
 

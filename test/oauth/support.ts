@@ -28,6 +28,7 @@ import { createLeases } from '../../src/store/lease.js'
 import { memoryStore } from '../../src/store/memory.js'
 import { connectionKey, createRecords } from '../../src/store/records.js'
 import { recordingLogger, type LogLine } from '../store/support.js'
+import { countRegistrationsOf } from '../support/orphans.js'
 import { listen, type ReceivedRequest, type TestServer } from '../support/server.js'
 
 export { gate } from '../store/support.js'
@@ -138,7 +139,7 @@ export function createOAuthContext(options: ContextOptions = {}): TestContext {
   const fetch = createGuardedFetch({ timeout, allowPrivateNetworks: [] })
   const providerOf = createProviderLookup(options.providers ?? [])
   const keys = loadKeys({ keys: ['a key of more than 32 characters, for tests'], keyFile: '', local: false })
-  return {
+  const context: TestContext = {
     clientName: options.clientName ?? 'Test Gateway',
     clientMetadataUrl: options.clientMetadataUrl,
     records: createRecords(store, createSealer(keys)),
@@ -158,6 +159,8 @@ export function createOAuthContext(options: ContextOptions = {}): TestContext {
     log: logger.lines,
     pass: (ms) => void (now += ms),
   }
+  countRegistrationsOf(() => registrationsOf(context))
+  return context
 }
 
 /** Discovers with a fresh cache. */

@@ -10,7 +10,7 @@ import { registerClient, REDIRECT_URI, signInWith } from './sign-up.js'
 const printed = (['log', 'info', 'warn', 'error'] as const).map((it) => vi.spyOn(console, it))
 let world: World
 beforeAll(async () => {
-  world = await startWorld()
+  world = await startWorld({ authorizationServer: { ownClients: true } })
 })
 afterAll(() => world.close())
 afterEach(() => {
@@ -196,6 +196,7 @@ describe('the authorization server', () => {
   it.each(['', '/tenant1', '/'])('serves its metadata for the issuer path "%s"', async (path) => {
     const server = await startAuthorizationServer({
       path,
+      ownClients: true,
       initialAccessToken: 'let-me-in',
       metadata: (document) => ({ ...document, extra: true }),
     })

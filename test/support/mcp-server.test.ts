@@ -6,7 +6,7 @@ import { registerClient, signInWith } from './sign-up.js'
 
 let world: World
 beforeAll(async () => {
-  world = await startWorld()
+  world = await startWorld({ authorizationServer: { ownClients: true } })
 })
 afterAll(() => world.close())
 afterEach(() => void (world.mcpServer.rejectAll = false))

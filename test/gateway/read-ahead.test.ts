@@ -1,0 +1,89 @@
+import { once } from 'node:events'
+import type { IncomingMessage } from 'node:http'
+import { connect, type Socket } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { readAhead, replaceBody } from '../../src/gateway/read-ahead.js'
+import { listen, type TestServer } from '../support/server.js'
+
+let server: TestServer
+let socket: Socket
+let arrived: Promise<IncomingMessage>
+
+beforeEach(async () => {
+  const listening = await listen()
+  server = listening
+  arrived = new Promise((resolve) => listening.serve((req) => resolve(req)))
+  socket = connect(server.port, 'localhost')
+  await once(socket, 'connect')
+})
+
+afterEach(async () => {
+  socket.destroy()
+  await server.close()
+})
+
+/** A request of which the head has come, and so much of the body. */
+function request(head: string, body = ''): Promise<IncomingMessage> {
+  socket.write(`POST / HTTP/1.1\r\nhost: localhost\r\n${head}\r\n\r\n${body}`)
+  return arrived
+}
+
+const chunk = (data: string): string => `${Buffer.byteLength(data).toString(16)}\r\n${data}\r\n`
+const CHUNKED = 'transfer-encoding: chunked'
+
+it.each<[string, string, string[]]>([
+  ['of a known length', 'content-length: 5', ['hello']],
+  ['in chunks', CHUNKED, [`${chunk('he')}${chunk('llo')}0\r\n\r\n`]],
+  ['that comes in parts', CHUNKED, [chunk('he'), chunk('llo'), '0\r\n\r\n']],
+  ['of exactly the limit', 'content-length: 5', ['he', 'llo']],
+])('reads a body %s, and leaves it for the next', async (_name, head, [first = '', ...rest]) => {
+  const req = await request(head, first)
+  const body = readAhead(req, 5)
+  for (const part of rest) socket.write(part)
+  expect((await body)?.toString()).toBe('hello')
+  expect(await text(req)).toBe('hello')
+})
+
+it('finds nothing in an empty body, which still ends', async () => {
+  const req = await request('content-length: 0')
+  expect(await readAhead(req, 5)).toBeUndefined()
+  expect(await text(req)).toBe('')
+})
+
+it.each<[string, string, string]>([
+  ['announces that it is', 'content-length: 6', 'hello!'],
+  ['turns out to be', CHUNKED, `${chunk('hel')}${chunk('lo!')}0\r\n\r\n`],
+])(
+  'knows nothing of a body longer than the limit that %s, and leaves it whole',
+  async (_name, head, body) => {
+    const req = await request(head, body)
+    expect(await readAhead(req, 5)).toBeUndefined()
+    expect(await text(req)).toBe('hello!')
+  },
+)
+
+it('knows nothing of a body that is cut off', async () => {
+  const req = await request('content-length: 5', 'he')
+  req.on('error', () => undefined)
+  const body = readAhead(req, 5)
+  socket.destroy()
+  expect(await body).toBeUndefined()
+})
+
+it('does not disturb whoever reads already, has read, or is gone', async () => {
+  const req = await request('content-length: 5', 'he')
+  const read = text(req)
+  expect(await readAhead(req, 5)).toBeUndefined()
+  socket.write('llo')
+  expect(await read).toBe('hello')
+  expect(await readAhead(req, 5)).toBeUndefined()
+})
+
+it('puts another body in its place, with its length', async () => {
+  const req = await request('content-length: 5', 'hello')
+  await readAhead(req, 5)
+  replaceBody(req, Buffer.from('good day'))
+  expect(req.headers['content-length']).toBe('8')
+  expect(await text(req)).toBe('good day')
+})
