@@ -9,6 +9,7 @@ import { createDiscover } from './oauth/discover.js'
 import type { OAuthContext } from './oauth/context.js'
 import { createEmit } from './oauth/events.js'
 import { createFailures } from './oauth/failures.js'
+import type { Logger } from './model.js'
 import type { Config } from './options.js'
 import { createRegistrations } from './registrations.js'
 import { createProviderLookup } from './providers/provider-lookup.js'
@@ -18,6 +19,7 @@ import { createLeases } from './store/lease.js'
 import { memoryStore } from './store/memory.js'
 import { openCredentials } from './store/open-credentials.js'
 import { createRecords } from './store/records.js'
+import { createReseal } from './store/reseal.js'
 
 /** How many users' newest challenges, finished states and the like are remembered. */
 const REMEMBERED = 10_000
@@ -31,7 +33,7 @@ export function createContext(config: Config): { context: GatewayContext; close:
   const oauth: OAuthContext = {
     clientName: config.clientName,
     clientMetadataUrl: config.clientMetadataUrl,
-    records: createRecords(store, sealer),
+    records: createRecords(store, sealer, clock),
     leases: createLeases(storeOfLeases(store, clock), { clock }),
     discover: createDiscover(fetch, { timeout, clock, local: config.local, providerOf }),
     emit: createEmit(config.onEvent, { clock, logger }),
@@ -47,9 +49,12 @@ export function createContext(config: Config): { context: GatewayContext; close:
     logger,
   }
   void warnOfCutOffRegistrations(oauth)
+  const reseal = createReseal(oauth.records, logger)
+  if ((config.encryptionKeys?.length ?? 0) > 1) void inBackground(reseal, logger)
   const context: GatewayContext = {
     config,
     oauth,
+    reseal,
     registrations: createRegistrations(oauth, (name) =>
       config.servers?.find((server) => server.name === name),
     ),
@@ -81,6 +86,20 @@ function storeOfLeases(store: CredentialStore, clock: () => number): CredentialS
   const known = inProcess.get(store) ?? memoryStore({ clock })
   inProcess.set(store, known)
   return known
+}
+
+/** What is not written again would need the earlier keys for good. */
+async function inBackground(reseal: () => Promise<unknown>, logger: Logger): Promise<void> {
+  try {
+    await reseal()
+  } catch (error) {
+    logger.warn(
+      'not all records could be sealed anew; dcr.reseal() tries again, and so does the next start',
+      {
+        error,
+      },
+    )
+  }
 }
 
 /** A crash between the marker and the answer may have left a client at the issuer that nobody uses. */

@@ -18,6 +18,7 @@ import type { Options } from './options.js'
 import type { Registrations } from './registrations.js'
 import { resolveOptions } from './resolve-options.js'
 import { createRoutes } from './routes/index.js'
+import type { ResealReport } from './store/records.js'
 
 /** The middleware, and what a gateway's own code can ask of it. */
 export interface McpDcr extends RequestHandler {
@@ -64,6 +65,13 @@ export interface McpDcr extends RequestHandler {
    * registrations, at their issuer too where it lets us.
    */
   forget(server: string): Promise<void>
+  /**
+   * Seals anew, with the newest encryption key, all that an earlier one has sealed: afterwards the earlier ones can go.
+   * A gateway that starts with several keys does so by itself, in the background.
+   *
+   * @throws McpDcrError `store_unavailable`, `store_write_failed`; what was sealed anew until then stays so
+   */
+  reseal(): Promise<ResealReport>
   /** Releases the store, after pending writes. */
   close(): Promise<void>
 }
@@ -111,6 +119,7 @@ export function mcpDcr(options: Options = {}): McpDcr {
     disconnect: async (user: string, server: string) =>
       disconnect(context.oauth, serverNamed(context, server), user),
     forget: (server: string) => forgetServer(context.oauth, server, findServer(context, server)),
+    reseal: context.reseal,
     close,
   })
 }

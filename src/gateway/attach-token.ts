@@ -24,7 +24,8 @@ export async function liveConnection(
 ): Promise<Connection | undefined> {
   const { records, clock } = context.oauth
   const key = connectionKey(user, server.name)
-  const connection = usable(server, (await records.connections.get(key))?.value)
+  const recalled = await records.connections.recall(key, (value) => usable(server, value) !== undefined)
+  const connection = usable(server, recalled?.value)
   if (connection?.expiresAt === undefined) return connection
   const remaining = connection.expiresAt - clock()
   if (remaining > refreshAhead(connection, connection.expiresAt)) return connection

@@ -3,7 +3,7 @@ import type { Challenge, Connection, Server } from '../model.js'
 import type { OAuthContext } from '../oauth/context.js'
 import type { Config } from '../options.js'
 import type { Registrations } from '../registrations.js'
-import { connectionKey } from '../store/records.js'
+import { connectionKey, type ResealReport } from '../store/records.js'
 import type { FlowCookies } from './flow-cookie.js'
 import type { Answer } from './intercept.js'
 import type { McpSessions } from './mcp-client.js'
@@ -17,6 +17,7 @@ export interface GatewayContext {
   readonly config: Config
   readonly oauth: OAuthContext
   readonly registrations: Registrations
+  readonly reseal: () => Promise<ResealReport>
   readonly cookies: FlowCookies
   /** The newest challenge by user and server, for the sign-in that it leads to. */
   readonly challenges: BoundedMap<string, Challenge>

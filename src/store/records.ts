@@ -1,5 +1,7 @@
+import { isDeepStrictEqual } from 'node:util'
 import { BoundedMap } from '../bounded-map.js'
 import { McpDcrError } from '../errors.js'
+import { forEachOf } from '../for-each.js'
 import type { Connection, Registration } from '../model.js'
 import { keyMismatch, type Sealer } from '../security/seal.js'
 import type { Collection, CredentialStore, RecordData, StoredRecord } from './contract.js'
@@ -15,6 +17,13 @@ export interface Versioned<T> {
 /** One collection, its secrets in plain text. Errors are the store's and the sealer's. */
 export interface RecordCollection<T> {
   get(key: string): Promise<Versioned<T> | undefined>
+  /**
+   * As {@link get}, for the way of every request: what another instance has changed shows within a second, and
+   * while the store cannot be reached, what this one has read last is still known.
+   *
+   * @param isGood whether a value that may be out of date will do; otherwise the store is asked
+   */
+  recall(key: string, isGood: (value: T) => boolean): Promise<Versioned<T> | undefined>
   /** Writes only if the stored version is still `expected` (undefined: the record must be absent); false when it lost. */
   save(key: string, expected: string | undefined, value: T): Promise<boolean>
   /**
@@ -28,6 +37,18 @@ export interface RecordCollection<T> {
   delete(key: string, expected?: string): Promise<boolean>
   /** @param prefix what the keys begin with. Defaults to all */
   list(prefix?: string): AsyncIterable<Versioned<T> & { readonly key: string }>
+  /** Seals anew, with the newest key, what an earlier one has sealed. What has changed meanwhile is sealed with it already. */
+  reseal(): Promise<ResealReport>
+}
+
+/** What came of sealing records anew. */
+export interface ResealReport {
+  /** How many records are sealed with the newest key now that were not. */
+  readonly resealed: number
+  /** How many records cannot be opened, by the id of the key that is not held. They are left as they are. */
+  readonly unopened: Readonly<Record<string, number>>
+  /** How many records do not open although their key is held: they were altered. They are left as they are, too. */
+  readonly damaged: number
 }
 
 /** A registration, and where it is kept. */
@@ -47,35 +68,65 @@ const SECRET_FIELDS: Readonly<Record<Collection, readonly string[]>> = {
 const MAX_OPENED = 5_000
 const MAX_KEPT = 10_000
 
-export function createRecords(store: CredentialStore, sealer: Sealer): Records {
+/** For how long a shared store is not asked again on the way of a request, in milliseconds. */
+const RECENT = 1000
+/** How many records are sealed anew at the same time: enough for a file's writes to be shared by many. */
+const RESEALED_AT_ONCE = 200
+
+/** @param clock the current time in epoch milliseconds. Defaults to `Date.now` */
+export function createRecords(store: CredentialStore, sealer: Sealer, clock = Date.now): Records {
   return {
-    registrations: createCollection<Registration>(store, sealer, 'oauth_client_registrations'),
-    connections: createCollection<Connection>(store, sealer, 'oauth_tokens'),
+    registrations: createCollection<Registration>(store, sealer, clock, 'oauth_client_registrations'),
+    connections: createCollection<Connection>(store, sealer, clock, 'oauth_tokens'),
   }
+}
+
+interface OpenedRecord<T> {
+  readonly version: string
+  readonly value: Promise<T>
+  /** Epoch milliseconds. */
+  readonly readAt: number
+}
+
+interface KeptValue<T> extends Versioned<T> {
+  /** What it replaces, where that is known. */
+  readonly before: T | undefined
+  readonly onSaved: () => void
 }
 
 function createCollection<T extends object>(
   store: CredentialStore,
   sealer: Sealer,
+  clock: () => number,
   collection: Collection,
 ): RecordCollection<T> {
   const secretFields = SECRET_FIELDS[collection]
   // Promises, so that concurrent readers of one version share the opening and the object.
-  const opened = new BoundedMap<string, { version: string; value: Promise<T> }>(MAX_OPENED)
+  const opened = new BoundedMap<string, OpenedRecord<T>>(MAX_OPENED)
   /** What could not be saved, with the version that it replaces. */
-  const kept = new BoundedMap<string, Versioned<T> & { onSaved: () => void }>(MAX_KEPT)
+  const kept = new BoundedMap<string, KeptValue<T>>(MAX_KEPT)
+  /** How many changes were made here: what was read before one of them may be out of date. */
+  let changes = 0
 
-  async function openRecord(key: string, { data, version }: StoredRecord): Promise<Versioned<T>> {
-    let entry = opened.get(key)
-    if (entry?.version !== version) entry = { version, value: unseal(key, data) }
+  async function openRecord(key: string, { data, version }: StoredRecord, readAt = 0): Promise<Versioned<T>> {
+    const known = opened.get(key)
+    const value = known?.version === version ? known.value : unseal(key, data)
     // On a hit too: what was used last is forgotten last.
-    opened.set(key, entry)
+    opened.set(key, { version, value, readAt })
     try {
-      return { value: await entry.value, version }
+      return { value: await value, version }
     } catch (error) {
       opened.delete(key)
       throw error
     }
+  }
+
+  /** What was read last, or could not be saved. */
+  async function remembered(key: string): Promise<Versioned<T> | undefined> {
+    const unsaved = kept.get(key)
+    if (unsaved !== undefined) return { value: unsaved.value, version: unsaved.version }
+    const known = opened.get(key)
+    return known && { value: await known.value, version: known.version }
   }
 
   async function unseal(key: string, data: RecordData): Promise<T> {
@@ -97,16 +148,18 @@ function createCollection<T extends object>(
   }
 
   async function get(key: string): Promise<Versioned<T> | undefined> {
+    const changesBefore = changes
     const record = await store.get(collection, key)
     if (record === undefined) {
       forget(key)
       return undefined
     }
     const unsaved = kept.get(key)
-    if (unsaved === undefined) return openRecord(key, record)
-    if (unsaved.version === record.version) {
-      const isSaved = await save(key, unsaved.version, unsaved.value).catch(() => undefined)
-      if (isSaved === undefined) return { value: unsaved.value, version: unsaved.version }
+    if (unsaved === undefined) return openRecord(key, record, changes === changesBefore ? clock() : 0)
+    const { version } = record
+    if (unsaved.version === version || (await isResealed(key, record, unsaved))) {
+      const isSaved = await save(key, version, unsaved.value).catch(() => undefined)
+      if (isSaved === undefined) return { value: unsaved.value, version }
       if (isSaved) unsaved.onSaved()
     }
     // Saved now, or somebody else has changed the record meanwhile.
@@ -114,8 +167,35 @@ function createCollection<T extends object>(
     return get(key)
   }
 
+  /** Whether a record is what an unsaved value is to replace, but for its seals. */
+  async function isResealed(key: string, record: StoredRecord, { before }: KeptValue<T>): Promise<boolean> {
+    return before !== undefined && isDeepStrictEqual((await openRecord(key, record)).value, before)
+  }
+
+  async function recall(key: string, isGood: (value: T) => boolean): Promise<Versioned<T> | undefined> {
+    if (store.shared && clock() - (opened.get(key)?.readAt ?? 0) < RECENT) {
+      const recent = await remembered(key)
+      if (recent !== undefined && isGood(recent.value)) return recent
+    }
+    try {
+      return await get(key)
+    } catch (error) {
+      const last =
+        error instanceof McpDcrError && error.code === 'store_unavailable' ? await remembered(key) : undefined
+      if (last === undefined) throw error
+      return last
+    }
+  }
+
   async function save(key: string, expected: string | undefined, value: T): Promise<boolean> {
-    return store.compareAndSet(collection, key, expected, await seal(key, value))
+    const isSaved = await store.compareAndSet(collection, key, expected, await seal(key, value))
+    changed(key)
+    return isSaved
+  }
+
+  function changed(key: string): void {
+    changes++
+    opened.delete(key)
   }
 
   function forget(key: string): void {
@@ -125,10 +205,13 @@ function createCollection<T extends object>(
 
   return {
     get,
+    recall,
     save,
 
     async saveOrKeep(key, version, value, onSaved = () => undefined) {
-      kept.set(key, { version, value: deepFreeze(value), onSaved })
+      const known = opened.get(key)
+      const before = known?.version === version ? await known.value : undefined
+      kept.set(key, { version, value: deepFreeze(value), before, onSaved })
       const isSaved = await save(key, version, value)
       kept.delete(key)
       if (isSaved) onSaved()
@@ -137,6 +220,7 @@ function createCollection<T extends object>(
 
     async delete(key, expected) {
       const removed = await store.delete(collection, key, expected)
+      changed(key)
       if (removed) forget(key)
       return removed
     },
@@ -149,6 +233,29 @@ function createCollection<T extends object>(
           ? { key, value: unsaved.value, version: unsaved.version }
           : { key, ...(await openRecord(key, record)) }
       }
+    },
+
+    async reseal() {
+      const earlier: string[] = []
+      const unopened: Record<string, number> = {}
+      for await (const { key, data } of store.list(collection)) {
+        const keyIds = new Set(sealedValues(data, secretFields).map(sealer.keyIdOf))
+        const lost = [...keyIds].find((keyId) => keyId !== undefined && !sealer.knows(keyId))
+        if (lost !== undefined) unopened[lost] = (unopened[lost] ?? 0) + 1
+        else if ([...keyIds].some((keyId) => keyId !== sealer.currentKeyId)) earlier.push(key)
+      }
+      let resealed = 0
+      let damaged = 0
+      await forEachOf(earlier, RESEALED_AT_ONCE, async (key) => {
+        try {
+          const held = await get(key)
+          if (held !== undefined && (await save(key, held.version, held.value))) resealed++
+        } catch (error) {
+          if (!(error instanceof McpDcrError && error.code === 'store_corrupt')) throw error
+          damaged++
+        }
+      })
+      return { resealed, unopened, damaged }
     },
   }
 }
@@ -180,6 +287,10 @@ export function checkSealed(
       if (!sealer.knows(keyId)) throw keyMismatch(keyId)
     }
   }
+}
+
+function sealedValues(data: RecordData, fields: readonly string[]): string[] {
+  return fields.map((field) => data[field]).filter((value) => typeof value === 'string')
 }
 
 /** The key of a registration in `oauth_client_registrations`. */

@@ -1,13 +1,22 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
+import { McpDcrError } from '../../src/errors.js'
 import type { Connection, Registration } from '../../src/model.js'
 import { loadKeys } from '../../src/security/keys.js'
 import { createSealer, type Sealer } from '../../src/security/seal.js'
 import { openJsonFileStore } from '../../src/store/json-file.js'
+import type { CredentialStore, StoredRecord } from '../../src/store/contract.js'
 import { memoryStore } from '../../src/store/memory.js'
-import { checkSealed, connectionKey, createRecords, registrationKey } from '../../src/store/records.js'
-import { errorOf, openStore, recordingLogger, temporaryDirectory } from './support.js'
+import {
+  checkSealed,
+  connectionKey,
+  createRecords,
+  registrationKey,
+  type Records,
+} from '../../src/store/records.js'
+import { createReseal } from '../../src/store/reseal.js'
+import { errorOf, gate, openStore, recordingLogger, temporaryDirectory } from './support.js'
 
 const OLD = 'an old key of more than 32 characters'
 const NEW = 'a new key that has more than 32 characters'
@@ -144,6 +153,186 @@ describe('records', () => {
       expect(rotated.keyIdOf(sealed ?? '')).toBe(rotated.currentKeyId)
     }
     expect((await createRecords(store, sealerOf(NEW)).connections.get(ANN))?.value).toEqual(connection)
+  })
+})
+
+describe('recalled records', () => {
+  const isGood = (): boolean => true
+
+  function shared(): {
+    store: CredentialStore
+    at: (ms: number) => void
+    connections: Records['connections']
+  } {
+    let now = 1_000_000
+    const store: CredentialStore = { ...memoryStore(), shared: true }
+    const { connections } = createRecords(store, sealerOf(NEW), () => now)
+    return { store, connections, at: (ms) => (now = 1_000_000 + ms) }
+  }
+
+  it('are asked for once a second where the store is shared, at every call where it is not', async () => {
+    const { store, connections, at } = shared()
+    await connections.save(ANN, undefined, connection)
+    const get = vi.spyOn(store, 'get')
+    for (const ms of [0, 1, 999]) {
+      at(ms)
+      expect((await connections.recall(ANN, isGood))?.value).toEqual(connection)
+    }
+    expect(get).toHaveBeenCalledTimes(1)
+    at(1000)
+    await connections.recall(ANN, isGood)
+    expect(get).toHaveBeenCalledTimes(2)
+
+    const own = memoryStore()
+    const ownGet = vi.spyOn(own, 'get')
+    const records = createRecords(own, sealerOf(NEW), () => 0)
+    await records.connections.save(ANN, undefined, connection)
+    await records.connections.recall(ANN, isGood)
+    await records.connections.recall(ANN, isGood)
+    expect(ownGet).toHaveBeenCalledTimes(2)
+  })
+
+  it('show what another instance has changed after a second, or at once where what is known is not good', async () => {
+    const { store, connections, at } = shared()
+    await connections.save(ANN, undefined, connection)
+    const first = await connections.recall(ANN, isGood)
+    const elsewhere = createRecords(store, sealerOf(NEW))
+    await elsewhere.connections.save(ANN, first?.version, { ...connection, accessToken: 'plain-2' })
+    expect((await connections.recall(ANN, isGood))?.value.accessToken).toBe('plain-access-token')
+    expect((await connections.recall(ANN, () => false))?.value.accessToken).toBe('plain-2')
+    at(1000)
+    await elsewhere.connections.delete(ANN)
+    expect(await connections.recall(ANN, isGood)).toBeUndefined()
+  })
+
+  it('show at once what this instance has changed', async () => {
+    const { connections } = shared()
+    await connections.save(ANN, undefined, connection)
+    const first = await connections.recall(ANN, isGood)
+    await connections.save(ANN, first?.version, { ...connection, accessToken: 'plain-2' })
+    expect((await connections.recall(ANN, isGood))?.value.accessToken).toBe('plain-2')
+    await connections.delete(ANN)
+    expect(await connections.recall(ANN, isGood)).toBeUndefined()
+  })
+
+  it('that were on their way while this instance has changed them are asked for again', async () => {
+    const { store, connections } = shared()
+    await connections.save(ANN, undefined, connection)
+    const first = await store.get('oauth_tokens', ANN)
+    const { opened, open } = gate()
+    vi.spyOn(store, 'get').mockImplementationOnce(() => opened.then(() => first))
+    const late = connections.recall(ANN, isGood)
+    await connections.save(ANN, first?.version, { ...connection, accessToken: 'plain-2' })
+    open()
+    expect((await late)?.value.accessToken).toBe('plain-access-token')
+    expect((await connections.recall(ANN, isGood))?.value.accessToken).toBe('plain-2')
+  })
+
+  it('are known while the store is gone; those that were never read are not', async () => {
+    const { store, connections, at } = shared()
+    await connections.save(ANN, undefined, connection)
+    await connections.recall(ANN, isGood)
+    at(3600_000)
+    const gone = new McpDcrError('store_unavailable', 'The store is gone.')
+    const get = vi.spyOn(store, 'get').mockRejectedValue(gone)
+    expect((await connections.recall(ANN, isGood))?.value).toEqual(connection)
+    await expect(connections.recall(BOB, isGood)).rejects.toBe(gone)
+    await expect(connections.get(ANN)).rejects.toBe(gone)
+    get.mockRejectedValue(new Error('another failure'))
+    await expect(connections.recall(ANN, isGood)).rejects.toThrow('another failure')
+  })
+
+  it('include what could not be saved, while the store is gone', async () => {
+    const { store, connections } = shared()
+    await connections.save(ANN, undefined, connection)
+    const version = (await connections.get(ANN))?.version ?? ''
+    const gone = new McpDcrError('store_unavailable', 'The store is gone.')
+    vi.spyOn(store, 'get').mockRejectedValue(gone)
+    vi.spyOn(store, 'compareAndSet').mockRejectedValue(gone)
+    const rotated = { ...connection, refreshToken: 'plain-2' }
+    await expect(connections.saveOrKeep(ANN, version, rotated)).rejects.toBe(gone)
+    expect((await connections.recall(ANN, isGood))?.value).toEqual(rotated)
+  })
+})
+
+describe('sealing anew', () => {
+  const silent = recordingLogger()
+
+  async function sealedWith(key: string): Promise<CredentialStore> {
+    const store = memoryStore()
+    const records = createRecords(store, sealerOf(key))
+    await records.registrations.save('r', undefined, registration)
+    await records.connections.save(ANN, undefined, connection)
+    await records.connections.save(BOB, undefined, { ...connection, refreshToken: undefined } as never)
+    return store
+  }
+
+  it('leaves nothing that needs the earlier key', async () => {
+    const store = await sealedWith(OLD)
+    const reseal = createReseal(createRecords(store, sealerOf(NEW, OLD)), silent)
+    expect(await reseal()).toEqual({ resealed: 3, unopened: {}, damaged: 0 })
+    const { registrations, connections } = createRecords(store, sealerOf(NEW))
+    expect((await registrations.get('r'))?.value).toEqual(registration)
+    expect((await connections.get(ANN))?.value).toEqual(connection)
+    expect(await reseal()).toEqual({ resealed: 0, unopened: {}, damaged: 0 })
+  })
+
+  it('leaves alone what is sealed with a lost key, says which, and what was altered; the rest is done', async () => {
+    const store = await sealedWith(OLD)
+    const lost = sealerOf('a lost key of more than 32 characters')
+    await createRecords(store, lost).connections.save('notion/eve', undefined, connection)
+    const altered = (await store.get('oauth_tokens', ANN)) as StoredRecord
+    await store.compareAndSet('oauth_tokens', 'notion/mallory', undefined, altered.data)
+    const before = await store.get('oauth_tokens', 'notion/eve')
+    const logger = recordingLogger()
+    const report = await createReseal(createRecords(store, sealerOf(NEW, OLD)), logger)()
+    expect(report).toEqual({ resealed: 3, unopened: { [lost.currentKeyId]: 1 }, damaged: 1 })
+    expect(await store.get('oauth_tokens', 'notion/eve')).toEqual(before)
+    expect(logger.lines.map(({ level, details }) => [level, details])).toEqual([
+      ['info', { resealed: 3 }],
+      ['error', { keyId: lost.currentKeyId, records: 1 }],
+      ['error', { records: 1 }],
+    ])
+    const { connections } = createRecords(store, sealerOf(NEW, OLD))
+    await expect(connections.get('notion/eve')).rejects.toThrow(errorOf('encryption_key_mismatch'))
+    await expect(connections.get('notion/eve')).rejects.toThrow(lost.currentKeyId)
+  })
+
+  it('does not undo a change that comes between', async () => {
+    const store = await sealedWith(OLD)
+    const { connections } = createRecords(store, sealerOf(NEW, OLD))
+    const { get } = store
+    vi.spyOn(store, 'get').mockImplementationOnce(async (collection, key) => {
+      const record = await get(collection, key)
+      await createRecords(store, sealerOf(OLD)).connections.save(key, record?.version, {
+        ...connection,
+        accessToken: 'plain-2',
+      })
+      return record
+    })
+    expect(await connections.reseal()).toMatchObject({ resealed: 1 })
+    expect((await connections.get(ANN))?.value.accessToken).toBe('plain-2')
+  })
+
+  it('by another instance loses nothing that this one could not save', async () => {
+    const store = await sealedWith(OLD)
+    const { connections } = createRecords(store, sealerOf(NEW, OLD))
+    const held = await connections.get(ANN)
+    vi.spyOn(store, 'compareAndSet').mockRejectedValueOnce(new Error('full'))
+    const rotated = { ...connection, refreshToken: 'plain-2' }
+    await expect(connections.saveOrKeep(ANN, held?.version ?? '', rotated)).rejects.toThrow('full')
+    await createRecords(store, sealerOf(NEW, OLD)).connections.reseal()
+    expect((await connections.get(ANN))?.value).toEqual(rotated)
+    expect((await createRecords(store, sealerOf(NEW)).connections.get(ANN))?.value).toEqual(rotated)
+  })
+
+  it('is done once for all that ask meanwhile', async () => {
+    const store = await sealedWith(OLD)
+    const list = vi.spyOn(store, 'list')
+    const reseal = createReseal(createRecords(store, sealerOf(NEW, OLD)), silent)
+    const [one, other] = await Promise.all([reseal(), reseal()])
+    expect(one).toBe(other)
+    expect(list).toHaveBeenCalledTimes(2)
   })
 })
 
