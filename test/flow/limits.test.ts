@@ -1,0 +1,110 @@
+import { randomUUID } from 'node:crypto'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { memoryStore, type CredentialStore } from '../../src/index.js'
+import { startDcrGateway, type DcrGateway } from '../support/dcr-gateway.js'
+import { startWorld, type World } from '../support/gateway.js'
+
+let world: World
+let gateway: DcrGateway
+let store: CredentialStore
+
+beforeEach(async () => {
+  world = await startWorld()
+  store = memoryStore()
+  gateway = await startDcrGateway({
+    servers: { notes: world.mcpServer.url },
+    options: () => ({
+      store,
+      encryptionKey: 'a key of more than 32 characters, for tests',
+      elicitationWait: 0,
+    }),
+    mountServers: false,
+    routes: (app) =>
+      app.use('/mcp/notes', (_req, res) => {
+        const metadata = new URL('/.well-known/oauth-protected-resource/mcp', world.mcpServer.url)
+        res.status(401).set('www-authenticate', `Bearer resource_metadata="${metadata.href}"`).end()
+      }),
+  })
+})
+
+afterEach(async () => {
+  await gateway.close()
+  await world.close()
+})
+
+const MCP = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
+const CALL = {
+  jsonrpc: '2.0',
+  method: 'tools/call',
+  params: {
+    name: 'whoami',
+    _meta: {
+      'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+      'io.modelcontextprotocol/clientCapabilities': { elicitation: { url: {} } },
+    },
+  },
+}
+
+/** Whatever a visitor can think of, each time with other values. */
+function requests(n: number): [path: string, init: RequestInit][] {
+  const id = randomUUID()
+  const post = (body: object, headers = {}): RequestInit => ({
+    method: 'POST',
+    headers: { ...MCP, ...headers },
+    body: JSON.stringify(body),
+  })
+  return [
+    [`/mcp/notes/${id}?q=${n}`, { headers: { accept: 'text/html', 'sec-fetch-mode': 'navigate' } }],
+    [`/mcp/notes/${id}`, { headers: { host: `${id}.example`, 'x-forwarded-host': `${id}.example` } }],
+    ['/mcp/notes', post({ ...CALL, id }, { 'mcp-session-id': id })],
+    ['/mcp/notes', post({ ...CALL, id, params: { ...CALL.params, requestState: `mcp-dcr.${id}` } })],
+    [`/api/oauth/authorize/notes?return_to=/${id}`, {}],
+    [`/api/oauth/authorize/${id}`, {}],
+    [`/api/oauth/callback?state=${id}&code=${id}`, {}],
+    ['/api/oauth/connections', {}],
+    [`/api/oauth/connections/${id}/refresh`, { method: 'POST', headers: { origin: gateway.url } }],
+  ]
+}
+
+async function send(visitors: number, userOf: (n: number) => string | undefined): Promise<Set<number>> {
+  const seen = new Set<number>()
+  for (let n = 0; n < visitors; n++) {
+    const user = userOf(n)
+    const answers = requests(n).map(async ([path, init]) => {
+      const headers = { ...init.headers, ...(user !== undefined && { 'x-user': user }) }
+      const answer = await fetch(gateway.url + path, { ...init, headers, redirect: 'manual' })
+      await answer.arrayBuffer()
+      seen.add(answer.status)
+    })
+    await Promise.all(answers)
+  }
+  return seen
+}
+
+async function recordsHeld(): Promise<string[]> {
+  const held: string[] = []
+  for (const collection of ['oauth_client_registrations', 'oauth_tokens', 'leases'])
+    for await (const { key } of store.list(collection)) held.push(`${collection} ${key}`)
+  return held
+}
+
+describe('visitors who never sign in', () => {
+  it('cause no outgoing request and no record where they are nobody', async () => {
+    expect([...(await send(50, () => undefined))].sort()).toEqual([200, 400, 401])
+    expect(world.authorizationServer.requests).toEqual([])
+    expect(world.mcpServer.requests).toEqual([])
+    expect(await recordsHeld()).toEqual([])
+  })
+
+  it('cause one registration and one record, however many users they are, and nothing more', async () => {
+    await send(200, (n) => `visitor ${n}`)
+    const outgoing = [...world.mcpServer.requests, ...world.authorizationServer.requests]
+    expect(outgoing.map(({ method, path }) => `${method} ${path}`)).toEqual([
+      'GET /.well-known/oauth-protected-resource/mcp',
+      'GET /.well-known/oauth-authorization-server',
+      'POST /reg',
+    ])
+    expect(await recordsHeld()).toHaveLength(1)
+    expect(world.authorizationServer.registrations()).toBe(1)
+  })
+})
