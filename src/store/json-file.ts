@@ -6,7 +6,14 @@ import { createEntry, findEntry, isExpired, putEntry, type Entry, type Tables } 
 import { lockFile } from './file-lock.js'
 import { createGroupCommit } from './group-commit.js'
 import { renderTables, VERSION_MEMBER } from './json-format.js'
-import { closeToOthers, loadTables, prepareDirectory, removeTemporaryFiles } from './open-json-file.js'
+import {
+  closeToOthers,
+  keepEdited,
+  loadTables,
+  prepareDirectory,
+  removeTemporaryFiles,
+  stateOfFile,
+} from './open-json-file.js'
 import { replaceFile } from './replace-file.js'
 
 export interface JsonFileOptions {
@@ -48,11 +55,12 @@ export function openJsonFileStore(options: JsonFileOptions): JsonFileStore {
     logger.error('another process has taken the store over; nothing is written any more', { path, cause })
   })
   try {
+    const state = stateOfFile(path)
     const durable = loadTables(path)
     verify?.(eachRecord(durable))
     if (lock.left !== undefined) removeTemporaryFiles(path, lock.left, logger)
     closeToOthers(path, logger)
-    return serve(durable)
+    return serve(durable, state)
   } catch (error) {
     lock.release()
     throw error
@@ -62,7 +70,8 @@ export function openJsonFileStore(options: JsonFileOptions): JsonFileStore {
    * Two states: `durable` is what the file holds and what readers get; `low.data` has the changes on their
    * way there too, and is what a change is compared against. They share their entries.
    */
-  function serve(durable: Tables): JsonFileStore {
+  function serve(durable: Tables, loadedState: string): JsonFileStore {
+    let ownState = loadedState
     const low = new Low<Tables>(
       {
         // Read when opened, so that lowdb never is the first to see a fault.
@@ -71,7 +80,9 @@ export function openJsonFileStore(options: JsonFileOptions): JsonFileStore {
           sweepExpired()
           const content = renderTables(tables, clock())
           lock.assertHeld()
+          if (stateOfFile(path) !== ownState) keepEdited(path, logger)
           await replace(path, content)
+          ownState = stateOfFile(path)
         },
       },
       new Map([...durable].map(([collection, table]) => [collection, new Map(table)])),

@@ -1,4 +1,14 @@
-import { chmodSync, readdirSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { McpDcrError } from '../errors.js'
 import type { Logger } from '../model.js'
@@ -31,6 +41,26 @@ export function loadTables(path: string): Tables {
   const bytes = readOrUndefined(path)
   if (bytes === undefined) return new Map()
   return parseTables(path, bytes)
+}
+
+/** Differs once somebody else has written the file. */
+export function stateOfFile(path: string): string {
+  const { ino, size, mtimeMs } = statSync(path, { throwIfNoEntry: false }) ?? {}
+  return JSON.stringify([ino, size, mtimeMs])
+}
+
+/**
+ * Keeps a copy of what somebody has made of the file while the gateway runs: the next write is of what is in memory,
+ * and replaces theirs.
+ */
+export function keepEdited(path: string, logger: Logger): void {
+  if (!existsSync(path)) return
+  const copy = `${path}.edited-${randomBytes(4).toString('hex')}`
+  copyFileSync(path, copy)
+  logger.error(
+    'the store was changed by somebody else while it is in use; what they made of it is kept beside it, and not used: edit it while the gateway is stopped',
+    { path, copy },
+  )
 }
 
 /** Best effort: where it fails, the next write replaces the file by one of mode 0600. */

@@ -74,6 +74,34 @@ describe('the file', () => {
     expect(readdirSync(directory)).toEqual(['store.json'])
   })
 
+  it('that somebody edits while it is in use is kept beside it, and what is stored is not lost', async () => {
+    const directory = temporaryDirectory()
+    const path = join(directory, 'store.json')
+    const logger = recordingLogger()
+    const store = openStore(path, { logger })
+    await store.compareAndSet('c', 'one', undefined, { n: 1 })
+    await store.compareAndSet('c', 'two', undefined, { n: 2 })
+    expect(logger.lines).toEqual([])
+    writeFileSync(path, 'edited')
+    await store.compareAndSet('c', 'three', undefined, { n: 3 })
+    await store.compareAndSet('c', 'four', undefined, { n: 4 })
+    const copies = readdirSync(directory).filter((name) => name.includes('edited'))
+    expect(copies.map((name) => readFileSync(join(directory, name), 'utf8'))).toEqual(['edited'])
+    expect(logger.lines).toMatchObject([
+      { level: 'error', details: { path, copy: join(directory, copies[0] ?? '') } },
+    ])
+    expect(Object.keys((JSON.parse(readFileSync(path, 'utf8')) as { c: object }).c)).toHaveLength(4)
+  })
+
+  it('that somebody removes while it is in use is there again after the next change', async () => {
+    const path = join(temporaryDirectory(), 'store.json')
+    const store = openStore(path)
+    await store.compareAndSet('c', 'one', undefined, { n: 1 })
+    rmSync(path)
+    await store.compareAndSet('c', 'two', undefined, { n: 2 })
+    expect(Object.keys((JSON.parse(readFileSync(path, 'utf8')) as { c: object }).c)).toEqual(['one', 'two'])
+  })
+
   it('holds no expired record after the next write', async () => {
     const path = join(temporaryDirectory(), 'store.json')
     let now = 0
