@@ -12,6 +12,7 @@ export default defineConfig({
       'test/clients/**',
       'test/keycloak/**',
       'test/package/**',
+      'test/stress/**',
     ],
     reporters: ['default', './test/reporter.ts'],
     testTimeout: 20_000,

@@ -24,7 +24,7 @@ export interface JsonFileOptions {
   /** Looks at what was loaded; what it throws stops the opening and leaves the file untouched. */
   verify?: (records: Iterable<LoadedRecord>) => void
   /** Replaces the file as a whole and makes it durable. Defaults to a synced temporary file, renamed. */
-  replace?: (path: string, content: string) => Promise<void>
+  replace?: (path: string, content: Iterable<string>) => Promise<void>
 }
 
 export interface LoadedRecord {

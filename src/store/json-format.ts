@@ -7,17 +7,49 @@ const VERSION = 1
 /** The member that says which format it is; no collection may have its name. */
 export const VERSION_MEMBER = 'version'
 
-/** Readable JSON, one record per line. Expired records are left out. */
-export function renderTables(tables: Tables, now: number): string {
-  const parts = [`{"${VERSION_MEMBER}":${VERSION}`]
-  for (const [collection, table] of tables) {
-    const lines: string[] = []
-    for (const [key, entry] of table) {
-      if (!isExpired(entry, now)) lines.push(`${JSON.stringify(key)}:${renderEntry(entry)}`)
+/** How much of the file is made at once, in characters: between two parts, others have their turn. */
+const PART = 256 * 1024
+
+/**
+ * Readable JSON, one record per line, in parts. Expired records are left out.
+ *
+ * @returns parts that are made when they are asked for, of the tables as they are now
+ */
+export function renderTables(tables: Tables, now: number): Iterable<string> {
+  return inParts(
+    lines(
+      [...tables].map(([collection, table]) => [collection, [...table]]),
+      now,
+    ),
+  )
+}
+
+type Snapshot = readonly (readonly [collection: string, entries: readonly (readonly [string, Entry])[]])[]
+
+function* lines(snapshot: Snapshot, now: number): Generator<string> {
+  yield `{"${VERSION_MEMBER}":${VERSION}`
+  for (const [collection, entries] of snapshot) {
+    yield `,\n${JSON.stringify(collection)}:{`
+    let separator = '\n'
+    for (const [key, entry] of entries) {
+      if (isExpired(entry, now)) continue
+      yield `${separator}${JSON.stringify(key)}:${renderEntry(entry)}`
+      separator = ',\n'
     }
-    parts.push(`${JSON.stringify(collection)}:{\n${lines.join(',\n')}\n}`)
+    yield '\n}'
   }
-  return `${parts.join(',\n')}\n}\n`
+  yield '\n}\n'
+}
+
+function* inParts(texts: Iterable<string>): Generator<string> {
+  let part = ''
+  for (const text of texts) {
+    part += text
+    if (part.length < PART) continue
+    yield part
+    part = ''
+  }
+  yield part
 }
 
 function renderEntry({ version, expiresAt, json }: Entry): string {

@@ -5,13 +5,13 @@ import writeFileAtomic from 'write-file-atomic'
 const NOTHING = Buffer.alloc(0)
 
 /**
- * Replaces a file as a whole, with mode 0600: resolves when the new content is on disk; on a rejection the
+ * Replaces a file as a whole, part by part, with mode 0600: resolves when the new content is on disk; on a rejection the
  * earlier content is intact.
  *
  * The content is written by the hook, not by write-file-atomic 7.0.1: that calls write(2) once and ignores
  * its result, so that on a nearly full disk it renames a truncated file over the good one and resolves.
  */
-export async function replaceFile(path: string, content: string): Promise<void> {
+export async function replaceFile(path: string, content: Iterable<string>): Promise<void> {
   const fill = (temporary: string): Promise<void> => writeFile(temporary, content)
   // eslint-disable-next-line @typescript-eslint/no-misused-promises -- it is awaited, though its type says void
   await writeFileAtomic(path, NOTHING, { mode: 0o600, tmpfileCreated: fill })

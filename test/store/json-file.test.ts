@@ -144,7 +144,7 @@ describe('a change', () => {
     const contents: string[] = []
     const store = openStore(join(temporaryDirectory(), 'store.json'), {
       replace: async (_path, content) => {
-        contents.push(content)
+        contents.push([...content].join(''))
         await gates[contents.length - 1]?.opened
       },
     })
