@@ -7,13 +7,13 @@ export type RecordData = Readonly<Record<string, unknown>>
 /** A stored record and the version by which {@link CredentialStore.compareAndSet} recognises it. */
 export interface StoredRecord {
   readonly data: RecordData
-  /** Opaque; differs after every write of the same key, also after a delete and a new create. */
+  /** Opaque, and not empty; differs after every write of the same key, also after a delete and a new create. */
   readonly version: string
 }
 
 /** Options of {@link CredentialStore.compareAndSet}. */
 export interface SetOptions {
-  /** When the record may vanish by itself, in epoch milliseconds. Defaults to never. */
+  /** When the record is gone by itself, by the store's clock, in epoch milliseconds. Defaults to never. */
   expiresAt?: number
 }
 
@@ -22,7 +22,10 @@ export interface SetOptions {
  * exclusion between requests, and between instances, is built on {@link compareAndSet} alone.
  *
  * Every method rejects with `McpDcrError` `store_unavailable` or `store_write_failed` when the backend
- * fails; a rejected write has changed nothing.
+ * fails. A rejected write has changed nothing, unless it is the backend's answer that was lost: then it may
+ * have been carried out once, and reading tells.
+ *
+ * A collection and a key are any text. `mcp-dcr/compliance` checks a store for all that is said here.
  */
 export interface CredentialStore {
   /** The record, or undefined if it is absent or expired. */
@@ -40,8 +43,13 @@ export interface CredentialStore {
   ): Promise<boolean>
   /** Deletes, only if the version is still `expected` where one is given. True for the one caller that removed it. */
   delete(collection: string, key: string, expected?: string): Promise<boolean>
-  /** Every live record of a collection, in no particular order. */
-  list(collection: string): AsyncIterable<StoredRecord & { readonly key: string }>
+  /**
+   * The live records of a collection, in no particular order. What is written meanwhile may or may not be among
+   * them; what was there all the time is there once.
+   *
+   * @param prefix what the keys begin with. Defaults to all
+   */
+  list(collection: string, prefix?: string): AsyncIterable<StoredRecord & { readonly key: string }>
   /** Releases what the store holds, after pending writes. */
   close?(): Promise<void>
   /** Whether several processes may use the backend at once. */

@@ -166,10 +166,11 @@ export function openJsonFileStore(options: JsonFileOptions): JsonFileStore {
         return change(collection, key, undefined)
       },
 
-      async *list(collection) {
+      async *list(collection, prefix = '') {
         assertOpen()
         for (const [key, entry] of [...(durable.get(collection) ?? [])]) {
-          if (live(entry) !== undefined) yield { key, data: entry.data, version: entry.version }
+          if (key.startsWith(prefix) && live(entry) !== undefined)
+            yield { key, data: entry.data, version: entry.version }
         }
       },
 

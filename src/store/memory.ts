@@ -37,8 +37,9 @@ export function memoryStore({ clock = Date.now }: { clock?: () => number } = {})
       return true
     },
 
-    async *list(collection) {
+    async *list(collection, prefix = '') {
       for (const key of [...(tables.get(collection)?.keys() ?? [])]) {
+        if (!key.startsWith(prefix)) continue
         const entry = find(collection, key)
         if (entry !== undefined) yield { key, data: entry.data, version: entry.version }
       }

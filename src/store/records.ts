@@ -226,7 +226,8 @@ function createCollection<T extends object>(
     },
 
     async *list(prefix = '') {
-      for await (const { key, ...record } of store.list(collection)) {
+      for await (const { key, ...record } of store.list(collection, prefix)) {
+        // Checked here too: what is listed for one server is revoked and deleted with it.
         if (!key.startsWith(prefix)) continue
         const unsaved = kept.get(key)
         yield unsaved?.version === record.version
