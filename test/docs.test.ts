@@ -201,7 +201,10 @@ function diagnose(blocks: readonly Block[], { allowJs = false, ...options }: ts.
     module: ts.ModuleKind.NodeNext,
     moduleResolution: ts.ModuleResolutionKind.NodeNext,
     moduleDetection: ts.ModuleDetectionKind.Force,
-    paths: { 'mcp-dcr': [join(ROOT, 'src/index.ts')] },
+    paths: {
+      'mcp-dcr': [join(ROOT, 'src/index.ts')],
+      'mcp-dcr/*': [join(ROOT, 'src/store/*.ts')],
+    },
     types: ['node'],
     skipLibCheck: true,
     noEmit: true,

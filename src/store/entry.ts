@@ -19,7 +19,7 @@ export function createEntry(data: RecordData, { expiresAt }: SetOptions = {}, ve
 }
 
 /** Random, not counted: it must differ from those of a deleted record and of earlier runs. */
-function newVersion(): string {
+export function newVersion(): string {
   return randomBytes(9).toString('base64url')
 }
 

@@ -60,7 +60,7 @@ export interface Records {
 }
 
 /** What is sealed at rest; everything else stays readable. */
-const SECRET_FIELDS: Readonly<Record<Collection, readonly string[]>> = {
+export const SECRET_FIELDS: Readonly<Record<Collection, readonly string[]>> = {
   oauth_client_registrations: ['clientSecret', 'registrationAccessToken'],
   oauth_tokens: ['accessToken', 'refreshToken'],
 }

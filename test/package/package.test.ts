@@ -39,8 +39,16 @@ const server = app.listen(0, '127.0.0.1', async () => {
 const TYPESCRIPT = `
 import express, { type RequestHandler } from 'express'
 import { McpDcrError, mcpDcr, memoryStore, type CredentialStore, type ErrorCode, type Options } from 'mcp-dcr'
+import { storeChecks, type StoreCheck } from 'mcp-dcr/compliance'
+import { postgresStore, type PostgresPool } from 'mcp-dcr/postgres'
+import { redisStore, type RedisClient } from 'mcp-dcr/redis'
 
 const store: CredentialStore = memoryStore()
+const shared: (pool: PostgresPool, client: RedisClient) => CredentialStore[] = (pool, client) => [
+  postgresStore({ pool }),
+  redisStore({ client }),
+]
+const checks: StoreCheck[] = storeChecks({ shared: false, open: () => store })
 const options: Options = {
   baseUrl: 'https://gateway.example.com',
   servers: { notion: { url: 'https://mcp.example.com/mcp', oauthConfig: { scopes: 'read write' } } },
@@ -57,7 +65,7 @@ const app = express().use(dcr)
 app.get('/tools', async (req, res) => void res.send(await (await req.mcp.fetch('https://mcp.example.com/mcp')).text()))
 // @ts-expect-error -- a misspelt option
 mcpDcr({ clientNme: 'x' })
-void [handler, closed, upstream, states, code]
+void [shared, checks, handler, closed, upstream, states, code]
 `
 
 // Servers from mcp.json, one local user, a key and a store beside it: everything by default.
@@ -79,6 +87,24 @@ process.stdin.resume().once('end', () => {
   server.closeAllConnections()
   dcr.close()
 })
+`
+
+// Neither pg nor redis is installed beside it.
+const STORES = `
+import { memoryStore } from 'mcp-dcr'
+import { storeChecks } from 'mcp-dcr/compliance'
+import { postgresStore } from 'mcp-dcr/postgres'
+import { redisStore } from 'mcp-dcr/redis'
+
+const checks = storeChecks({ shared: false, persistent: false, open: (_, clock) => memoryStore({ clock }) })
+await checks[0].run()
+for (const [open, options] of [[postgresStore, {}], [redisStore, {}]]) {
+  try {
+    open(options)
+  } catch ({ code, fix }) {
+    console.log(code, fix)
+  }
+}
 `
 
 const COMMON_JS = `
@@ -144,6 +170,15 @@ describe.each([
 
   it('works from CommonJS', async () => {
     expect(await consumer.node('app.cjs', COMMON_JS)).toBe('function\n')
+  })
+
+  it('has its stores also where their drivers are not installed', async () => {
+    const lines = (await consumer.node('stores.js', STORES)).split('\n')
+    expect(lines).toEqual([
+      expect.stringMatching(/^invalid_options .*from 'pg'/),
+      expect.stringMatching(/^invalid_options .*from 'redis'/),
+      '',
+    ])
   })
 
   it('signs a person in, with nothing but mcp.json, and over a restart', async () => {
