@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
-    include: ['test/stress/**/*.test.ts'],
+    include: ['test/deployment/**/*.test.ts'],
     reporters: ['default', './test/reporter.ts'],
     // They measure, and start processes of their own.
     fileParallelism: false,
