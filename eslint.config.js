@@ -11,6 +11,7 @@ const EVERYWHERE = ['model', 'errors', 'bounded-map', 'for-each', 'json-object',
  * EVERYWHERE, and what stands here: a folder or a module at the top of src.
  */
 const MAY_IMPORT = {
+  cli: ['store/'],
   security: [],
   store: ['security/'],
   providers: [],
@@ -30,7 +31,7 @@ const MAY_IMPORT = {
 }
 
 /** These know no web framework. */
-const NO_EXPRESS = ['security', 'store', 'providers', 'oauth']
+const NO_EXPRESS = ['cli', 'security', 'store', 'providers', 'oauth']
 
 /** The raw options are resolved once; below that, everything takes the resolved `Config`. */
 const RAW_OPTIONS = ['Options', 'OAuthConfig', 'ServerOptions', 'Servers']

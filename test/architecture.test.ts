@@ -28,6 +28,7 @@ describe('the import boundaries refuse', () => {
     ['src/oauth/x.ts', `export type { Request } from 'express'`],
     ['src/oauth/x.ts', `export const express = await import('express')`],
     ['src/oauth/x.ts', `export type Req = import('express').Request`],
+    ['src/cli/x.ts', `import '../oauth/discover.js'`],
     ['src/oauth/deeper/x.ts', `import express from 'express'`],
     ['src/store/x.ts', `import express from 'express'`],
     ['src/security/x.ts', `import express from 'express'`],

@@ -107,6 +107,21 @@ for (const [open, options] of [[postgresStore, {}], [redisStore, {}]]) {
 }
 `
 
+const COMMAND = `
+import { execFile } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+
+const run = (...args) => new Promise((resolve) =>
+  execFile('npx', ['--no', 'mcp-dcr', ...args], (error, out, errors) => {
+    console.log(error?.code ?? 0, (out + errors).replaceAll('\\n', ' '))
+    resolve()
+  }))
+writeFileSync('from.json', JSON.stringify({ version: 1, oauth_tokens: { 'notes/ann': { version: 'v', data: {} } } }))
+await run('migrate', '--from', 'from.json', '--to', 'to.json')
+await run('migrate', '--from', 'from.json', '--to', 'postgres://localhost/x')
+await run('migrate', '--from', 'from.json', '--to', 'redis://localhost/0')
+`
+
 const COMMON_JS = `
 const { mcpDcr, memoryStore } = require('mcp-dcr')
 console.log(typeof mcpDcr({ servers: {}, store: memoryStore() }))
@@ -177,6 +192,15 @@ describe.each([
     expect(lines).toEqual([
       expect.stringMatching(/^invalid_options .*from 'pg'/),
       expect.stringMatching(/^invalid_options .*from 'redis'/),
+      '',
+    ])
+  })
+
+  it('has its command, which says what a store lacks', async () => {
+    expect((await consumer.node('command.js', COMMAND)).split('\n')).toEqual([
+      expect.stringMatching(/^0 .*oauth_tokens: 1 copied/),
+      expect.stringMatching(/^1 .*npm install pg/),
+      expect.stringMatching(/^1 .*npm install redis/),
       '',
     ])
   })
