@@ -18,12 +18,30 @@ function parseAddress(address: string): Address | undefined {
 /** How private the network of an IP address is. Whatever is neither public, private nor loopback is forbidden. */
 function kindOf(address: string): Kind {
   const parsed = parseAddress(address)
-  if (parsed === undefined) return 'forbidden'
+  if (parsed === undefined || isCloudService(parsed)) return 'forbidden'
   const range: string = parsed.range()
   if (range === 'loopback' || range === 'private') return range
   if (range === 'uniqueLocal') return 'private'
   const isPublic = range === 'rfc6052' ? leadsToPublic(parsed) : range === 'unicast' && isGlobal(parsed)
   return isPublic ? 'public' : 'forbidden'
+}
+
+/**
+ * Where clouds answer their own machines, credentials included, at addresses that are private or public by
+ * themselves; all others of them are link-local, or shared (RFC 6598).
+ */
+const CLOUD_SERVICES = [
+  '168.63.129.16/32', // Azure
+  'fd00:ec2::/32', // AWS
+  'fd20:ce::254/128', // Google
+  'fd00:c1::a9fe:a9fe/128', // Oracle
+  'fd00:100::100:200/128', // Alibaba
+  'fd00:42::42/128', // Scaleway
+  'fd00:a9fe:a9fe::1/128', // Akamai
+].map((range) => ipaddr.parseCIDR(range))
+
+function isCloudService(address: Address): boolean {
+  return ipaddr.subnetMatch(address, { cloud: CLOUD_SERVICES }, '') === 'cloud'
 }
 
 const NAT64_PREFIX = ipaddr.parseCIDR('64:ff9b::/96')

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { McpDcrError } from '../../src/errors.js'
+import type { Resolve } from '../../src/security/guarded-dispatcher.js'
 import { createGuardedFetch, type GuardedFetchOptions, type Reach } from '../../src/security/guarded-fetch.js'
 import { answering, failure, hasIPv6, serve } from './fetch-support.js'
 
@@ -57,6 +58,11 @@ describe('no connection is made', () => {
     ['[::7f00:1]', ['public', 'private', 'loopback']],
     ['[64:ff9b::7f00:1]', ['public', 'private', 'loopback']],
     ['[fe80::1]', ['public', 'private', 'loopback']],
+    ['[fd00:ec2::254]', ['public', 'private', 'loopback']],
+    ['168.63.129.16', ['public', 'private', 'loopback']],
+    ['[64:ff9b:1::a9fe:a9fe]', ['public', 'private', 'loopback']],
+    ['[2002:7f00:1::]', ['public', 'private', 'loopback']],
+    ['[2001:0:7f00:1::]', ['public', 'private', 'loopback']],
   ])('to %s from %j', async (host, reaches) => {
     for (const reach of reaches) {
       // As a literal, and as what a name resolves to.
@@ -76,6 +82,48 @@ describe('no connection is made', () => {
     const resolve = answering(['127.0.0.1'])
     expect((await failure(guarded({ resolve })(url, undefined, 'loopback'))).code).toBe('insecure_url')
     expect(resolve.names).toEqual([])
+  })
+
+  // What a resolver says that is broken, or in somebody else's hands.
+  it.each([
+    ['no address', ['']],
+    ['a name', ['localhost']],
+    ['a short form', ['127.1']],
+    ['a number', ['2130706433']],
+    ['an octal form', ['0177.0.0.1']],
+    ['a zone', ['::1%lo']],
+    ['an address with a port', ['127.0.0.1:443']],
+  ])('where the resolver answers %s', async (_, addresses) => {
+    const fetch = guarded({ resolve: answering(addresses) })
+    for (const reach of ['public', 'private'] as const) {
+      expectBlocked(await failure(fetch('https://auth.example.com/', undefined, reach)), 'auth.example.com')
+    }
+  })
+
+  it.each(['ENOTFOUND', 'EAI_AGAIN', 'ESERVFAIL', 'ETIMEOUT'])(
+    'where the resolver fails with %s, even beside addresses',
+    async (code) => {
+      const { port, connections } = await serve((_req, res) => res.end('{}'))
+      const resolve: Resolve = (_name, _options, callback) =>
+        callback(Object.assign(new Error('no answer'), { code }), [{ address: '127.0.0.1', family: 4 }])
+      const error = await failure(
+        guarded({ resolve })(`http://auth.localhost:${port}/`, undefined, 'loopback'),
+      )
+      expect(error.code).toBe('request_failed')
+      expect(connections()).toBe(0)
+    },
+  )
+
+  it('where the resolver throws, or never answers', async () => {
+    const broken: Resolve = () => {
+      throw new Error('out of order')
+    }
+    const url = 'https://auth.example.com/'
+    expect((await failure(guarded({ resolve: broken })(url, undefined, 'public'))).code).toBe(
+      'request_failed',
+    )
+    const silent = guarded({ resolve: () => undefined, timeout: 50 })
+    expect((await failure(silent(url, undefined, 'public'))).code).toBe('request_timeout')
   })
 
   it('to a name without addresses', async () => {

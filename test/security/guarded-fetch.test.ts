@@ -1,12 +1,13 @@
 import { once } from 'node:events'
 import { inspect } from 'node:util'
-import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
+import { brotliCompressSync, constants, deflateSync, gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { createGuardedFetch, type GuardedFetchOptions } from '../../src/security/guarded-fetch.js'
 import { failure, serve, serveRaw, unusedPort } from './fetch-support.js'
 
 const SECRET = 'upstream-says-hunter2'
 const MEBIBYTE = 1024 * 1024
+const QUICK = { params: { [constants.BROTLI_PARAM_QUALITY]: 5 } }
 
 function get(
   port: number,
@@ -113,6 +114,25 @@ describe('a slow server is not waited for', () => {
     expect(await Promise.all(gone)).toHaveLength(1)
   })
 
+  it.each<[string, string]>([
+    ['a header', 'x-a: b\r\n'],
+    ['an interim answer', '\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n'],
+  ])('not even one that always has %s more', async (_, piece) => {
+    const { port } = await serveRaw((socket) => {
+      socket.write('HTTP/1.1 103 Early Hints\r\n')
+      const drip = setInterval(() => socket.write(piece.repeat(20)), 5)
+      socket.on('close', () => clearInterval(drip))
+    })
+    expect((await failure(get(port, undefined, { timeout: 100 }))).code).toMatch(/^request_(timeout|failed)$/)
+  })
+
+  it('nor are more headers taken than fit', async () => {
+    const { port } = await serveRaw((socket) => {
+      socket.once('data', () => socket.write(`HTTP/1.1 200 OK\r\nx-a: ${'a'.repeat(1024 * 1024)}\r\n`))
+    })
+    expect((await failure(get(port))).code).toBe('request_failed')
+  })
+
   it('not even one that goes on sending', async () => {
     let stop = (): void => undefined
     const { port } = await serve((_req, res) => {
@@ -134,6 +154,25 @@ describe('a large answer is refused', () => {
     const error = await failure(get(port))
     expect(error.code).toBe('response_too_large')
     expect(error.message).toBe(`http://127.0.0.1:${port}/a/path sent more than ${MEBIBYTE} bytes.`)
+  })
+
+  it.each<[string, string, Buffer]>([
+    ['deflate', 'deflate', deflateSync(Buffer.alloc(50 * MEBIBYTE))],
+    ['br', 'br', brotliCompressSync(Buffer.alloc(50 * MEBIBYTE), QUICK)],
+    ['layers', 'gzip, gzip', gzipSync(bomb)],
+  ])('compressed by %s too', async (_, encoding, body) => {
+    expect(body.length).toBeLessThan(MEBIBYTE / 10)
+    const { port } = await serve((_req, res) =>
+      res.writeHead(200, { 'content-encoding': encoding }).end(body),
+    )
+    expect((await failure(get(port))).code).toBe('response_too_large')
+  })
+
+  it('nor are layers upon layers unwrapped', async () => {
+    const { port } = await serve((_req, res) =>
+      res.writeHead(200, { 'content-encoding': Array(100).fill('gzip').join(', ') }).end(bomb),
+    )
+    expect((await failure(get(port))).code).toBe('request_failed')
   })
 
   it.each([

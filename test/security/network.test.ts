@@ -75,6 +75,31 @@ describe('an address is within the reach of', () => {
     ['[2001:db8::1]', nobody],
     ['[100::1]', nobody],
     ['[4000::1]', nobody],
+    ['[3fff::1]', nobody],
+    ['[5f00::1]', nobody],
+    ['[2001:0:4136:e378:8000:63bf:3fff:fdd2]', nobody],
+    ['[2002:808:808::1]', nobody],
+    ['[64:ff9b:1::7f00:1]', nobody],
+    ['[64:ff9b:1:ffff:ffff:ffff:808:808]', nobody],
+    ['[64:ff9b::1:808:808]', nobody],
+    ['192.88.99.1', nobody],
+    ['198.51.100.1', nobody],
+    ['203.0.113.1', nobody],
+
+    // The metadata services of clouds, where a machine's own credentials are; some have private or public addresses.
+    ['100.100.100.200', nobody],
+    ['168.63.129.16', nobody],
+    ['[::ffff:168.63.129.16]', nobody],
+    ['[64:ff9b::168.63.129.16]', nobody],
+    ['[fd00:ec2::254]', nobody],
+    ['[fd00:ec2::23]', nobody],
+    ['[fd20:ce::254]', nobody],
+    ['[fd00:c1::a9fe:a9fe]', nobody],
+    ['[fd00:42::42]', nobody],
+    ['[fd00:a9fe:a9fe::1]', nobody],
+    ['[fd00:100::100:200]', nobody],
+    ['168.63.129.17', everyone],
+    ['[fd00:ec3::254]', ['private']],
   ])('%s: %j', (host, expected) => {
     expect(REACHES.filter((reach) => isWithinReach(dialed(host), reach))).toEqual(expected)
   })
@@ -121,6 +146,7 @@ describe('the reach of a declared server', () => {
     ['https://100.64.0.1', 'public'],
     ['https://169.254.169.254', 'public'],
     ['https://0.0.0.0', 'public'],
+    ['https://[fd00:ec2::254]', 'public'],
     ['https://10.1.2.3/mcp', 'private'],
     ['https://[fd00::1]', 'private'],
     ['http://localhost:3000', 'loopback'],
@@ -138,6 +164,7 @@ describe('an allow-list of', () => {
 
   it.each<[string, string, boolean]>([
     ['10.1.2.3', '10.1.2.3', true],
+    ['fd00:ec2::254', 'fd00:ec2::254', true],
     ['10.1.2.3', '10.1.2.4', false],
     ['10.1.2.3', '::ffff:10.1.2.3', true],
     ['10.1.0.0/16', '10.1.255.255', true],
