@@ -10,6 +10,7 @@ import type { OAuthContext } from './oauth/context.js'
 import { createEmit } from './oauth/events.js'
 import { createFailures } from './oauth/failures.js'
 import type { Logger } from './model.js'
+import { createTrust } from './oauth/trusted-issuer.js'
 import type { Config } from './options.js'
 import { createRegistrations } from './registrations.js'
 import { createProviderLookup } from './providers/provider-lookup.js'
@@ -29,16 +30,18 @@ export function createContext(config: Config): { context: GatewayContext; close:
   const { clock, logger, timeout } = config
   const { store, sealer } = openCredentials(config)
   const providerOf = createProviderLookup(config.providers)
+  const isTrusted = createTrust(config.trust)
   const fetch = createGuardedFetch({ timeout, allowPrivateNetworks: config.allowPrivateNetworks })
   const oauth: OAuthContext = {
     clientName: config.clientName,
     clientMetadataUrl: config.clientMetadataUrl,
     records: createRecords(store, sealer, clock),
     leases: createLeases(storeOfLeases(store, clock), { clock }),
-    discover: createDiscover(fetch, { timeout, clock, local: config.local, providerOf }),
+    discover: createDiscover(fetch, { timeout, clock, local: config.local, providerOf, isTrusted }),
     emit: createEmit(config.onEvent, { clock, logger }),
     failures: createFailures(clock),
     providerOf,
+    isTrusted,
     refusals: new BoundedMap(REMEMBERED),
     fetch,
     reachOf: (server) => (server.declared || config.local ? reachOf(server.url) : 'public'),

@@ -33,6 +33,7 @@ export const ERROR_KINDS = {
   discovery_failed: { status: 502, title: 'Authorization server not found' },
   metadata_invalid: { status: 502, title: 'Metadata cannot be used' },
   resource_mismatch: { status: 502, title: 'The metadata is for another resource' },
+  issuer_not_trusted: { status: 502, title: 'The issuer is not trusted' },
   issuer_mismatch: { status: 502, title: 'The issuer does not match' },
   pkce_not_supported: { status: 502, title: 'PKCE is not supported' },
 

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { providerProfileSchema } from './provider-profile-schema.js'
+import { issuer, providerProfileSchema } from './provider-profile-schema.js'
 import { authorizationParams, check, flag, fn, isUrl, object, resource, text, url } from './schema-parts.js'
 import { parseAllowList } from './security/network.js'
 import { isServerPath } from './server-path.js'
@@ -161,6 +161,14 @@ const milliseconds = z
   .int({ error: 'has to be a whole number of milliseconds' })
   .max(2 ** 31 - 1, { error: 'is too large' })
 
+/** None of any host: anybody has one. */
+const trust = z
+  .array(
+    check(issuer, (value) => !value.startsWith('*/'), 'has to name a host'),
+    { error: 'has to be a list of issuers' },
+  )
+  .min(1, { error: 'must not be empty' })
+
 export const optionsSchema = object({
   baseUrl: baseUrl.optional(),
   servers: z.unknown().optional(),
@@ -180,6 +188,7 @@ export const optionsSchema = object({
   allowPrivateNetworks: z
     .array(network, { error: 'has to be a list of hosts, addresses or CIDR ranges' })
     .optional(),
+  trust: trust.optional(),
   providers: z.array(providerProfileSchema, { error: 'has to be a list of provider profiles' }).optional(),
   timeout: milliseconds.positive({ error: 'has to be more than 0' }).optional(),
   onEvent: fn.optional(),

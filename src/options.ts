@@ -89,6 +89,8 @@ export interface Options {
   store?: string | CredentialStore
   /** Hosts, IP addresses or CIDR ranges that metadata may lead to although they are private. Defaults to none. */
   allowPrivateNetworks?: string[]
+  /** The issuers that may sign people in: issuer identifiers, origins for all issuers there, or hosts such as `*.example.com`. Metadata that leads to another is refused. Defaults to all. */
+  trust?: string[]
   /** Profiles of providers, tried before the built-in ones. Defaults to none. */
   providers?: readonly ProviderProfile[]
   /** How long one request to an authorization server or for metadata may take, in milliseconds. Defaults to 10000. */
@@ -158,6 +160,8 @@ export interface Config {
   /** An absolute path, or a store. */
   readonly store: string | CredentialStore
   readonly allowPrivateNetworks: readonly string[]
+  /** Undefined: all. */
+  readonly trust: readonly string[] | undefined
   /** Those of the option, then the built-in ones. */
   readonly providers: readonly ProviderProfile[]
   /** Milliseconds. */

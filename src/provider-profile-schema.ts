@@ -3,7 +3,8 @@ import { isIssuerPattern } from './providers/match-issuer.js'
 import type { ProviderProfile } from './providers/provider-profile.js'
 import { authorizationParams, check, flag, isUrl, object, resource, text } from './schema-parts.js'
 
-const issuer = check(
+/** An issuer identifier, an origin, or a pattern of hosts; see `ProviderProfile.issuers`. */
+export const issuer = check(
   text,
   (value) =>
     isIssuerPattern(value) && (value.includes('*') || isUrl(value, (url) => url.search + url.hash === '')),

@@ -42,6 +42,7 @@ export function resolveOptions(
     encryptionKeys: encryptionKeys(options, env),
     store: typeof store === 'string' ? resolve(directory, store) : store,
     allowPrivateNetworks: Object.freeze([...(options.allowPrivateNetworks ?? [])]),
+    trust: options.trust === undefined ? undefined : Object.freeze([...options.trust]),
     providers: Object.freeze([
       ...structuredClone(options.providers ?? []),
       ...Object.values(providerProfiles),

@@ -41,7 +41,13 @@ export async function liveConnection(
 }
 
 /** Failures that leave the old token as it was. */
-const PASSING = new Set(['refresh_failed', 'client_invalid', 'store_write_failed', 'store_unavailable'])
+const PASSING = new Set([
+  'refresh_failed',
+  'client_invalid',
+  'issuer_not_trusted',
+  'store_write_failed',
+  'store_unavailable',
+])
 
 /** A token that lives for less than two minutes is refreshed at half its life, or every request would. */
 function refreshAhead({ obtainedAt }: Connection, expiresAt: number): number {

@@ -7,6 +7,7 @@ import type { Records } from '../store/records.js'
 import type { Discover } from './discover.js'
 import type { Emit } from './events.js'
 import type { Failures } from './failures.js'
+import type { IsTrusted } from './trusted-issuer.js'
 
 /** What the protocol's steps share; one per `mcpDcr()`. */
 export interface OAuthContext {
@@ -19,6 +20,7 @@ export interface OAuthContext {
   readonly emit: Emit
   readonly failures: Failures
   readonly providerOf: ProviderOf
+  readonly isTrusted: IsTrusted
   /** When issuers refused registered clients lately, in epoch milliseconds, by MCP server and issuer. */
   readonly refusals: BoundedMap<string, readonly number[]>
   readonly fetch: GuardedFetch

@@ -10,6 +10,7 @@ import {
 import { configuredAuthorizationServer, withConfiguredEndpoints } from './configured-endpoints.js'
 import { nameServer } from './name-server.js'
 import { withRegistrationPath } from './provider-endpoints.js'
+import { assertTrusted, type IsTrusted } from './trusted-issuer.js'
 import { findResourceMetadata, type ResourceMetadata } from './resource-metadata.js'
 
 /** How long a discovery is used again, in milliseconds. */
@@ -51,11 +52,12 @@ export interface DiscoverConfig {
   /** Whether the gateway is on loopback, where an undeclared upstream may be too. */
   readonly local: boolean
   readonly providerOf: ProviderOf
+  readonly isTrusted: IsTrusted
 }
 
 export function createDiscover(
   fetch: GuardedFetch,
-  { timeout, clock, local, providerOf }: DiscoverConfig,
+  { timeout, clock, local, providerOf, isTrusted }: DiscoverConfig,
 ): Discover {
   const cache = new BoundedMap<string, Entry>(CACHE_SIZE)
 
@@ -71,7 +73,7 @@ export function createDiscover(
       challenge,
       withDeadline(fetch, 2 * timeout),
       reach ?? reachFor(server, challenge, local),
-      providerOf,
+      { providerOf, isTrusted },
     ).catch((error: unknown) => {
       throw nameServer(error, server)
     })
@@ -108,12 +110,15 @@ function reachFor(server: Server | undefined, challenge: Challenge | undefined, 
     : 'public'
 }
 
+/** What is known of issuers beforehand. */
+type Issuers = Pick<DiscoverConfig, 'providerOf' | 'isTrusted'>
+
 async function discoverOnce(
   server: Server | undefined,
   challenge: Challenge | undefined,
   fetch: GuardedFetch,
   reach: Reach,
-  providerOf: ProviderOf,
+  issuers: Issuers,
 ): Promise<Discovered> {
   const metadata = await findResourceMetadata(server, challenge, fetch, reach).catch((error: unknown) => {
     // Configured endpoints work without resource metadata, unless it is there and for another resource.
@@ -126,8 +131,9 @@ async function discoverOnce(
     throw error
   })
   if (server === undefined && metadata === undefined) throw undeclaredWithoutMetadata()
-  const found = await chooseAuthorizationServer(server, metadata, fetch, reach, providerOf)
-  const authorizationServer = withRegistrationPath(found, providerOf(found.issuer))
+  const found = await chooseAuthorizationServer(server, metadata, fetch, reach, issuers)
+  assertTrusted(issuers.isTrusted, found.issuer)
+  const authorizationServer = withRegistrationPath(found, issuers.providerOf(found.issuer))
   return {
     resource: metadata?.resource ?? server?.url ?? '',
     authorizationServer,
@@ -140,9 +146,10 @@ async function chooseAuthorizationServer(
   metadata: ResourceMetadata | undefined,
   fetch: GuardedFetch,
   reach: Reach,
-  providerOf: ProviderOf,
+  { providerOf, isTrusted }: Issuers,
 ): Promise<AuthorizationServerMetadata> {
-  const lookUp = (issuer: string): Promise<AuthorizationServerMetadata> => {
+  const lookUp = async (issuer: string): Promise<AuthorizationServerMetadata> => {
+    assertTrusted(isTrusted, server?.oauth.issuer ?? issuer)
     const provider = providerOf(issuer)
     const allowMissing = server?.oauth.allowMissingPkceMetadata ?? provider?.allowMissingPkceMetadata
     return fetchAuthorizationServerMetadata(
@@ -156,12 +163,12 @@ async function chooseAuthorizationServer(
       reach,
     )
   }
+  const named = onlyTrusted(metadata?.authorizationServers ?? [], isTrusted)
   if (server !== undefined && hasConfiguredEndpoints(server)) {
-    return configuredAuthorizationServer(server, metadata?.authorizationServers ?? [], lookUp)
+    return configuredAuthorizationServer(server, named, lookUp)
   }
-  const issuers = candidateIssuers(server, metadata)
   let firstFailure: unknown
-  for (const issuer of issuers) {
+  for (const issuer of candidateIssuers(server, named, metadata)) {
     try {
       const found = await lookUp(issuer)
       return server === undefined ? found : withConfiguredEndpoints(found, server)
@@ -174,11 +181,17 @@ async function chooseAuthorizationServer(
   throw firstFailure
 }
 
+/** Those that are trusted; where none is, all, for the error that names the first. */
+function onlyTrusted(issuers: readonly string[], isTrusted: IsTrusted): readonly string[] {
+  const trusted = issuers.filter((issuer) => isTrusted(issuer))
+  return trusted.length > 0 ? trusted : issuers
+}
+
 function candidateIssuers(
   server: Server | undefined,
+  named: readonly string[],
   metadata: ResourceMetadata | undefined,
 ): readonly string[] {
-  const named = metadata?.authorizationServers ?? []
   const pinned = server?.oauth.issuer
   // A pinned issuer goes first where it is named, and last where it is not: its metadata may be at another's URL.
   const first = pinned !== undefined && named.includes(pinned) ? [pinned] : []

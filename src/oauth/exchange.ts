@@ -8,6 +8,7 @@ import { nameServer } from './name-server.js'
 import { hintFor } from './provider-hints.js'
 import { withRefusals } from './refused-scope.js'
 import { requestTokens } from './request-tokens.js'
+import { assertTrusted } from './trusted-issuer.js'
 import { UNUSABLE_TOKENS, type Tokens } from './token-response.js'
 import { unwrapError } from './unwrap-error.js'
 
@@ -16,7 +17,7 @@ import { unwrapError } from './unwrap-error.js'
  * has matched `state`, browser and user already.
  *
  * @param parameters the callback's query
- * @throws McpDcrError `issuer_mismatch`, `access_denied`, `authorization_failed`, `client_invalid`,
+ * @throws McpDcrError `issuer_mismatch`, `issuer_not_trusted`, `access_denied`, `authorization_failed`, `client_invalid`,
  * `token_request_failed`, `token_response_invalid`, or what the store throws.
  */
 export async function finishAuthorization(
@@ -26,6 +27,7 @@ export async function finishAuthorization(
   parameters: URLSearchParams,
 ): Promise<Connection> {
   assertIssuerParameter(flow, parameters)
+  assertTrusted(context.isTrusted, flow.authorizationServer.issuer, server.name)
   assertNoError(context, flow, parameters)
   assertCode(flow, parameters)
   const tokens = await exchangeCode(context, server, flow, parameters)

@@ -7,6 +7,7 @@ import type { OAuthContext } from './context.js'
 import { recallClient } from './ensure-client.js'
 import { connectionEvent } from './events.js'
 import { requestTokens } from './request-tokens.js'
+import { assertTrusted } from './trusted-issuer.js'
 import type { Tokens } from './token-response.js'
 import { unwrapError } from './unwrap-error.js'
 
@@ -17,7 +18,7 @@ import { unwrapError } from './unwrap-error.js'
  * @param stale the connection whose access token is to be replaced
  * @returns the connection as it is afterwards; `needs_authorization` where only a sign-in helps; undefined where it is gone
  * @throws McpDcrError `refresh_failed` where trying later may help, `client_invalid` where the configured client
- * is refused, and what the store throws: nothing was lost then
+ * is refused, `issuer_not_trusted`, and what the store throws: nothing was lost then
  */
 export async function refresh(
   context: OAuthContext,
@@ -31,6 +32,7 @@ export async function refresh(
       return held?.value
     }
     if (held.value.refreshToken === undefined) return needsAuthorization(context, key, held, 'token_expired')
+    assertTrusted(context.isTrusted, held.value.authorizationServer.issuer, server.name)
     return refreshUnderLease(context, server, key, held, held.value.refreshToken)
   }
   const watched = (): Promise<Connection | undefined> => context.failures.watch(key, work)

@@ -109,6 +109,7 @@ describe('the discovery cache', () => {
       clock: () => 0,
       local: true,
       providerOf: () => undefined,
+      isTrusted: () => true,
     })
     const servers = Array.from({ length: 1001 }, (_, i) => declare(`https://mcp${i}.example`))
     for (const server of servers) await discover(server, undefined)

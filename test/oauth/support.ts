@@ -16,6 +16,7 @@ import { createDiscover } from '../../src/oauth/discover.js'
 import { ensureClient } from '../../src/oauth/ensure-client.js'
 import { createEmit, type McpDcrEvent } from '../../src/oauth/events.js'
 import { createFailures } from '../../src/oauth/failures.js'
+import { createTrust } from '../../src/oauth/trusted-issuer.js'
 import type { OAuthConfig } from '../../src/options.js'
 import { createProviderLookup } from '../../src/providers/provider-lookup.js'
 import type { ProviderProfile } from '../../src/providers/provider-profile.js'
@@ -127,6 +128,8 @@ export interface ContextOptions {
   clientMetadataUrl?: string
   /** Defaults to none. */
   providers?: readonly ProviderProfile[]
+  /** Defaults to none: every issuer is trusted. */
+  trust?: readonly string[] | undefined
 }
 
 /** What createContext() builds, over a store in memory and with a clock that stands still. */
@@ -138,17 +141,19 @@ export function createOAuthContext(options: ContextOptions = {}): TestContext {
   const events: McpDcrEvent[] = []
   const fetch = createGuardedFetch({ timeout, allowPrivateNetworks: [] })
   const providerOf = createProviderLookup(options.providers ?? [])
+  const isTrusted = createTrust(options.trust)
   const keys = loadKeys({ keys: ['a key of more than 32 characters, for tests'], keyFile: '', local: false })
   const context: TestContext = {
     clientName: options.clientName ?? 'Test Gateway',
     clientMetadataUrl: options.clientMetadataUrl,
     records: createRecords(store, createSealer(keys)),
     leases: createLeases(memoryStore({ clock }), { clock }),
-    discover: createDiscover(fetch, { timeout, clock, local: true, providerOf }),
+    discover: createDiscover(fetch, { timeout, clock, local: true, providerOf, isTrusted }),
     emit: createEmit((event) => void events.push(event), { clock, logger }),
     events,
     failures: createFailures(clock),
     providerOf,
+    isTrusted,
     refusals: new BoundedMap(100),
     fetch,
     reachOf: ({ url }) => reachOf(url),

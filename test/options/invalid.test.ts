@@ -47,6 +47,13 @@ describe('a wrong value is answered with its place and what it has to be', () =>
     [{ encryptionKey: ['ok', 5] }, '`encryptionKey` has to be a string or a list of strings'],
     [{ store: {} }, '`store` has to be a path, or a store with get, compareAndSet, delete and list'],
     [{ store: null }, '`store` has to be a path, or a store with get, compareAndSet, delete and list'],
+    [{ trust: 'https://as.example' }, '`trust` has to be a list of issuers'],
+    [{ trust: [] }, '`trust` must not be empty'],
+    [
+      { trust: ['as.example'] },
+      '`trust.0` has to be an https URL (http is for loopback alone), or a host such as *.example.com with an end of the path or without',
+    ],
+    [{ trust: ['*/oauth2'] }, '`trust.0` has to name a host'],
     [{ timeout: '10' }, '`timeout` has to be a whole number of milliseconds'],
     [{ timeout: 1.5 }, '`timeout` has to be a whole number of milliseconds'],
     [{ timeout: NaN }, '`timeout` has to be a whole number of milliseconds'],
