@@ -6,7 +6,12 @@ import { pageHeaders } from '../pages/page-headers.js'
 import { isNavigation } from './caller.js'
 import type { Answer } from './intercept.js'
 
-const NOT_STORED = { 'cache-control': 'no-store', 'referrer-policy': 'no-referrer' }
+/** Of all that is no page: kept by nobody, and no browser takes text of a server's for markup. */
+const HEADERS = {
+  'cache-control': 'no-store',
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+}
 
 let headersOfPages: Readonly<Record<string, string>> | undefined
 
@@ -24,12 +29,12 @@ export function redirectAnswer(
 ): Answer {
   return {
     status,
-    headers: { ...NOT_STORED, location, ...(cookies.length > 0 && { 'set-cookie': [...cookies] }) },
+    headers: { ...HEADERS, location, ...(cookies.length > 0 && { 'set-cookie': [...cookies] }) },
   }
 }
 
 export function jsonAnswer(body: unknown, status = 200, contentType = 'application/json'): Answer {
-  return { status, headers: { ...NOT_STORED, 'content-type': contentType }, body: JSON.stringify(body) }
+  return { status, headers: { ...HEADERS, 'content-type': contentType }, body: JSON.stringify(body) }
 }
 
 /** Problem details (RFC 9457): the error's own words, nothing of its cause. */

@@ -157,6 +157,46 @@ describe.each([
     })
   })
 
+  it.each([
+    ['GET', '/connections'],
+    ['GET', '/authorize/notes'],
+    ['GET', '/authorize/nothing'],
+    ['GET', '/callback?state=x&code=y'],
+    ['GET', '/connected/notes'],
+    ['GET', '/registrations'],
+    ['GET', '/registrations/x'],
+    ['PUT', '/registrations/x'],
+    ['POST', '/registrations/x/renew'],
+    ['DELETE', '/registrations/x'],
+    ['POST', '/connections/notes/disconnect'],
+    ['POST', '/connections/notes/refresh'],
+    ['POST', '/connections/notes/register'],
+    ['DELETE', '/connections/notes'],
+    ['GET', '/client.json?x'],
+    ['GET', '/nothing'],
+  ] as const)(
+    '%s %s is kept by no cache, framed by no page, and taken for no other type',
+    async (method, path) => {
+      await dcr.close()
+      mount({ admin: () => true, servers: { notes: 'https://localhost:1/mcp' } })
+      for (const headers of [PROGRAM, BROWSER, { ...BROWSER, 'x-user': '' }]) {
+        const call = request(app)[method.toLowerCase() as 'get'](`/api/oauth${path}`)
+        const { status, headers: answered } = await call.set(headers)
+        const isPublic = path.startsWith('/client.json')
+        expect(answered['cache-control']).toBe(isPublic ? 'public, max-age=3600' : 'no-store')
+        expect(answered).not.toHaveProperty('access-control-allow-origin')
+        if (status === 204) continue
+        expect(answered).toMatchObject({
+          'referrer-policy': 'no-referrer',
+          'x-content-type-options': 'nosniff',
+        })
+        if (answered['content-type'] !== 'text/html; charset=utf-8') continue
+        expect(answered['content-security-policy']).toContain("frame-ancestors 'none'")
+        expect(answered['x-frame-options']).toBe('DENY')
+      }
+    },
+  )
+
   it('leaves all other paths to the gateway', async () => {
     for (const path of ['/', '/api', '/api/oauthx', '/api/oauth2/callback', '/x/api/oauth/callback'])
       expect((await get(path)).text).toBe('the gateway itself')
