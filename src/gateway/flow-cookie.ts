@@ -1,16 +1,23 @@
 import { createHash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { deflateRawSync, inflateRawSync } from 'node:zlib'
-import { parse, serialize } from 'cookie'
+import { serialize } from 'cookie'
 import { McpDcrError } from '../errors.js'
 import type { PendingFlow } from '../model.js'
 import { FLOW_LIFETIME } from '../oauth/authorize.js'
 import type { Sealer } from '../security/seal.js'
 import { replaceHeader } from './replace-header.js'
 
-/** Unfinished sign-ins per browser. */
-const MAX_FLOWS = 5
-/** What they take of a request's headers together, in bytes: Node.js accepts 16 KB. */
+/**
+ * The cookies have few names, for tabs that open at once and know nothing of each other: their requests hold no
+ * cookie yet, and names of their own would add up to more headers than Node.js accepts (16 KB), after which the
+ * whole gateway answers 431. So one of them may replace another's; whoever sees what is there takes a free name.
+ */
+const SLOTS = ['1', '2', '3', '4', '5']
+/** In bytes. A larger one, of a hundred scopes or a long way back, has to share one name with all such. */
+const MAX_IN_SLOT = 1536
+const LARGE_SLOT = '0'
+/** What they take of a request's headers together, in bytes, where that is seen. */
 const MAX_BYTES = 8192
 /** What browsers store of one cookie, in bytes (RFC 6265 §6.1). */
 const MAX_COOKIE = 4096
@@ -38,17 +45,20 @@ export interface FlowCookies {
 export function createFlowCookies(sealer: Sealer, clock: () => number): FlowCookies {
   return {
     async keep(req, flow) {
-      const prefix = cookiePrefix(flow.redirectUri)
-      const name = prefix + Math.floor(flow.expiresAt / 1000).toString(36) + '-' + idOf(flow.state)
-      const full = await cookie(sealer, name, flow)
+      const held = newestFirst(flowCookiesOf(req, flow.redirectUri, clock()))
       const { returnTo: _, ...withoutReturn } = flow
-      const value = full.length <= MAX_COOKIE ? full : await cookie(sealer, name, withoutReturn)
-      if (value.length > MAX_COOKIE) throw tooLarge(flow)
-      return [value, ...excess(flowCookiesOf(req, prefix), value.length).map(expired)]
+      const full = await pack(sealer, flow)
+      const value = isTooLarge(full) ? await pack(sealer, withoutReturn) : full
+      if (isTooLarge(value)) throw tooLarge(flow)
+      const name = cookiePrefix(flow.redirectUri) + slotFor(value, flow, held)
+      const others = held.filter((cookie) => cookie.name !== name)
+      return [setCookie(name, value), ...excess(others, value.length).map(expired)]
     },
 
     async find(req, state, baseUrl) {
-      const flow = await open(sealer, idOf(state), cookieOf(req, baseUrl, state)?.[1] ?? '')
+      const id = idOf(state)
+      const held = flowCookiesOf(req, baseUrl, clock()).filter((cookie) => cookie.id === id)
+      const [flow] = await openAll(sealer, held)
       if (flow === undefined) throw notFound()
       if (flow.expiresAt <= clock()) {
         throw new McpDcrError('flow_expired', 'This sign-in took longer than ten minutes.', {
@@ -60,16 +70,15 @@ export function createFlowCookies(sealer: Sealer, clock: () => number): FlowCook
     },
 
     async all(req, baseUrl) {
-      const held = newestFirst(flowCookiesOf(req, cookiePrefix(baseUrl)))
-      const flows = await Promise.all(
-        held.map(([name, value]) => open(sealer, name.slice(name.lastIndexOf('-') + 1), value)),
-      )
-      return flows.filter((flow) => flow !== undefined && flow.expiresAt > clock()) as PendingFlow[]
+      const flows = await openAll(sealer, newestFirst(flowCookiesOf(req, baseUrl, clock())))
+      return flows.filter((flow) => flow.expiresAt > clock())
     },
 
     drop(req, flow) {
-      const held = cookieOf(req, flow.redirectUri, flow.state)
-      return held === undefined ? [] : [expired(held[0])]
+      const id = idOf(flow.state)
+      return flowCookiesOf(req, flow.redirectUri, clock())
+        .filter((cookie) => cookie.id === id)
+        .map(({ name }) => expired(name))
     },
   }
 }
@@ -85,32 +94,51 @@ function idOf(state: string): string {
   return createHash('sha256').update(state).digest('hex').slice(0, 32)
 }
 
-type Cookie = readonly [name: string, value: string]
+interface Cookie {
+  readonly name: string
+  /** When its flow expires, by its own words, in epoch seconds; 0 where that cannot be. */
+  readonly expiresAt: number
+  /** Of the flow's state. */
+  readonly id: string
+  readonly sealed: string
+}
 
-/** The oldest names to drop, so that the others, and a new one of this size, are few and small enough. */
+/** Which name a flow's cookie gets: a free one, or that of the oldest. */
+function slotFor(value: string, { state }: PendingFlow, held: readonly Cookie[]): string {
+  if (value.length > MAX_IN_SLOT) return LARGE_SLOT
+  const taken = held.map(({ name }) => name.slice(-1)).filter((slot) => slot !== LARGE_SLOT)
+  const free = SLOTS.filter((slot) => !taken.includes(slot))
+  // At random: other tabs may be choosing at the same time.
+  return free[parseInt(idOf(state).slice(0, 8), 16) % free.length] ?? taken.at(-1) ?? LARGE_SLOT
+}
+
+/** The oldest names to drop, so that the others, and a new one of this size, are small enough. */
 function excess(held: readonly Cookie[], newBytes: number): string[] {
   let bytes = newBytes
-  return newestFirst(held)
-    .filter(([name, value], index) => {
-      bytes += name.length + value.length
-      return index >= MAX_FLOWS - 1 || bytes > MAX_BYTES
-    })
-    .map(([name]) => name)
+  return held.filter((cookie) => (bytes += bytesOf(cookie)) > MAX_BYTES).map(({ name }) => name)
 }
 
-/** The name begins with the time of expiry. */
+function bytesOf({ name, id, sealed }: Cookie): number {
+  return name.length + id.length + sealed.length
+}
+
 function newestFirst(held: readonly Cookie[]): Cookie[] {
-  return [...held].sort(([a], [b]) => (a < b ? 1 : -1))
+  return [...held].sort((a, b) => b.expiresAt - a.expiresAt)
 }
 
-function flowCookiesOf(req: IncomingMessage, prefix: string): Cookie[] {
-  return Object.entries(parse(cookiesOf(req))).flatMap(([name, value]) =>
-    name.startsWith(prefix) ? [[name, value ?? ''] as const] : [],
-  )
-}
+const COOKIE = /^\s*((?:__Host-)?mcp-dcr-\d)=([\da-z]{1,8})-([\da-f]{32})\.(\S+)$/
 
-function cookieOf(req: IncomingMessage, url: string, state: string): Cookie | undefined {
-  return flowCookiesOf(req, cookiePrefix(url)).find(([name]) => name.endsWith(`-${idOf(state)}`))
+/** Also several of one name: where another page of the host has planted one, it hides nothing of ours. */
+function flowCookiesOf(req: IncomingMessage, url: string, now: number): Cookie[] {
+  const prefix = cookiePrefix(url)
+  return cookiesOf(req)
+    .split(';')
+    .flatMap((pair) => {
+      const [, name = '', expiry = '', id = '', sealed = ''] = COOKIE.exec(pair) ?? []
+      if (!name.startsWith(prefix)) return []
+      const expiresAt = parseInt(expiry, 36)
+      return [{ name, id, sealed, expiresAt: expiresAt * 1000 <= now + FLOW_LIFETIME ? expiresAt : 0 }]
+    })
 }
 
 /** The `Cookie` header as it came, of requests from which our own were taken. */
@@ -134,25 +162,37 @@ export function hideFlowCookies(req: IncomingMessage): void {
   replaceHeader(req, 'cookie', kept === '' ? undefined : kept)
 }
 
-async function cookie(sealer: Sealer, name: string, flow: PendingFlow): Promise<string> {
+/** The value of a flow's cookie: what tells it from others in front, the flow itself sealed. */
+async function pack(sealer: Sealer, flow: PendingFlow): Promise<string> {
+  const id = idOf(flow.state)
   // Compressed: some MCP servers have a hundred scopes, and a larger cookie would be lost without a word.
   const packed = deflateRawSync(JSON.stringify(flow)).toString('base64url')
-  const value = await sealer.seal(packed, ['cookie', idOf(flow.state)])
-  return serialize(name, value, { ...attributes(name), maxAge: FLOW_LIFETIME / 1000 })
+  const sealed = await sealer.seal(packed, ['cookie', id])
+  return `${Math.floor(flow.expiresAt / 1000).toString(36)}-${id}.${sealed}`
+}
+
+function isTooLarge(value: string): boolean {
+  return setCookie(`__Host-${NAME}${LARGE_SLOT}`, value).length > MAX_COOKIE
+}
+
+function setCookie(name: string, value: string, maxAge = FLOW_LIFETIME / 1000): string {
+  const secure = name.startsWith('__Host-')
+  return serialize(name, value, { path: '/', httpOnly: true, sameSite: 'lax', secure, maxAge })
 }
 
 function expired(name: string): string {
-  return serialize(name, '', { ...attributes(name), maxAge: 0 })
+  return setCookie(name, '', 0)
 }
 
-function attributes(name: string): { path: string; httpOnly: boolean; sameSite: 'lax'; secure: boolean } {
-  return { path: '/', httpOnly: true, sameSite: 'lax', secure: name.startsWith('__Host-') }
+/** Without those that were forged, cut or moved: whoever did that learns no more than that they are not known. */
+async function openAll(sealer: Sealer, held: readonly Cookie[]): Promise<PendingFlow[]> {
+  const flows = await Promise.all(held.map((cookie) => open(sealer, cookie)))
+  return flows.filter((flow) => flow !== undefined)
 }
 
-/** Undefined where it was forged, cut or moved: whoever did that learns no more than that it is not known. */
-async function open(sealer: Sealer, id: string, value: string): Promise<PendingFlow | undefined> {
+async function open(sealer: Sealer, { id, sealed }: Cookie): Promise<PendingFlow | undefined> {
   try {
-    const packed = Buffer.from(await sealer.open(value, ['cookie', id]), 'base64url')
+    const packed = Buffer.from(await sealer.open(sealed, ['cookie', id]), 'base64url')
     const flow = JSON.parse(inflateRawSync(packed).toString()) as PendingFlow
     return idOf(flow.state) === id ? flow : undefined
   } catch {

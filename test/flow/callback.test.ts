@@ -312,3 +312,58 @@ describe('the connect URL', () => {
     expectErrorPage(await alice.open(`${gateway.url}/api/oauth/nowhere`), 404, 'not_found')
   })
 })
+
+describe('unfinished sign-ins of one browser', () => {
+  const page = (n: number | string): string => `${gateway.url}/mcp/notes/page?n=${n}`
+  /** What a request of this browser carries, in bytes. */
+  const cookieBytes = (): number =>
+    Object.entries(alice.cookies(gateway.url))
+      .map(([name, value]) => `${name}=${value}`)
+      .join('; ').length
+
+  async function openInTurn(count: number): Promise<void> {
+    for (let n = 0; n < count; n++) {
+      now += 1000
+      expect((await alice.open(`${gateway.url}/api/oauth/authorize/notes`)).status).toBe(302)
+    }
+  }
+
+  it('twenty, one after the other: the 21st works, and so do four more before it is dropped', async () => {
+    await openInTurn(20)
+    now += 1000
+    const dropped = await untilCallback()
+    now += 1000
+    const finished = await untilCallback()
+    await openInTurn(3)
+    expect((await alice.follow(finished)).status).toBe(200)
+    await openInTurn(5)
+    expectErrorPage(await alice.follow(dropped), 400, 'flow_not_found')
+  })
+
+  it('twenty tabs at once, of which none knows of the others: each is answered, and the 21st works', async () => {
+    // Those with a long way back have large cookies.
+    const ways = Array.from({ length: 20 }, (_, n) =>
+      page(n % 3 === 0 ? 'x'.repeat(20) + randomBytes(900).toString('hex') : n),
+    )
+    const tabs = await Promise.all(ways.map((way) => alice.open(way)))
+    expect(tabs.map(({ status }) => status)).toEqual(Array<number>(20).fill(302))
+    // Node.js takes 16 KB of headers, and the gateway has cookies of its own.
+    expect(cookieBytes()).toBeLessThan(12_500)
+    expect((await alice.signIn(page(20))).url).toBe(page(20))
+  })
+
+  it('cannot be hidden or driven out by cookies that another page of the host has planted', async () => {
+    const callback = await untilCallback()
+    const own = Object.entries(alice.cookies(gateway.url)).filter(([name]) => name.startsWith('mcp-dcr-'))
+    const [[name = '', value = ''] = []] = own
+    for (const planted of ['', 'x', value.slice(0, -4), value.replace(/^[^-]+/, 'zzzzzzzz')]) {
+      for (const slot of ['0', '1', '2', '3', '4', '5']) {
+        if (`mcp-dcr-${slot}` !== name) alice.setCookie(gateway.url, `mcp-dcr-${slot}=${planted}; Path=/`)
+      }
+      // A longer path comes first in the request.
+      alice.setCookie(gateway.url, `${name}=${planted}; Path=/api/oauth`)
+      await alice.open(page(1))
+    }
+    expect((await alice.follow(callback)).status).toBe(200)
+  })
+})
