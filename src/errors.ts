@@ -167,8 +167,8 @@ const UNTRUSTED_MAX_LENGTH = 200
  * spaces, and it is cut after 200 characters. HTML escaping is the page's own task.
  */
 export function quoteUntrusted(text: unknown): string {
-  const printable = String(text)
-    .replace(/[\p{C}\p{Zl}\p{Zp}]+/gu, ' ')
-    .trim()
+  // An object from a server may have a `toString` that is no function.
+  const shown = typeof text === 'object' ? Object.prototype.toString.call(text) : String(text)
+  const printable = shown.replace(/[\p{C}\p{Zl}\p{Zp}]+/gu, ' ').trim()
   return printable.length > UNTRUSTED_MAX_LENGTH ? `${printable.slice(0, UNTRUSTED_MAX_LENGTH)}…` : printable
 }

@@ -5,7 +5,7 @@ import { assertEndpointUrl } from '../security/guarded-fetch.js'
 import type { Versioned } from '../store/records.js'
 import { isBearerToken } from './bearer-token.js'
 import type { OAuthContext } from './context.js'
-import { readJsonObject, scopeString, withoutEmpty } from './read-json-response.js'
+import { numberOf, readJsonObject, scopeString, withoutEmpty } from './read-json-response.js'
 import { isManagementUri } from './registration-response.js'
 import { isManaged, sendable, substitutions, toKeep, type Metadata } from './registration-state.js'
 
@@ -312,8 +312,8 @@ function answered(
   const secret = typeof body['client_secret'] === 'string' ? body['client_secret'] : clientSecret
   const token = body['registration_access_token']
   const uri = body['registration_client_uri']
-  const said = body['client_secret_expires_at']
-  const expiresAt = said !== undefined && Number(said) >= 0 ? Number(said) : clientSecretExpiresAt
+  const said = numberOf(body['client_secret_expires_at'])
+  const expiresAt = said >= 0 ? said : clientSecretExpiresAt
   const method = body['token_endpoint_auth_method'] ?? changes['token_endpoint_auth_method']
   const scope = scopeString(body['scope'])
   const isNewSecret = secret !== clientSecret || expiresAt !== clientSecretExpiresAt

@@ -31,6 +31,12 @@ export function withoutEmpty(body: Readonly<Record<string, unknown>>): Record<st
   )
 }
 
+/** A finite number, also where the server sent it as a string; NaN for anything else, which may not even be convertible. */
+export function numberOf(value: unknown): number {
+  const number = typeof value === 'number' || typeof value === 'string' ? Number(value) : NaN
+  return Number.isFinite(number) ? number : NaN
+}
+
 /** A space-separated scope, also where the server sent a list. */
 export function scopeString(scope: unknown): string | undefined {
   if (Array.isArray(scope)) return scope.filter((item) => typeof item === 'string').join(' ') || undefined

@@ -1,8 +1,10 @@
 import { McpDcrError, quoteUntrusted } from '../errors.js'
+import { isBearerToken } from './bearer-token.js'
 import type { AuthorizationServerMetadata, Registration, TokenEndpointAuthMethod } from '../model.js'
 import {
   errorResponse,
   jsonResponse,
+  numberOf,
   readJsonObject,
   scopeString,
   withoutEmpty,
@@ -48,7 +50,7 @@ export async function normalizeRegistrationResponse(
   if (error !== undefined) return error
   if (response.status !== 200 && response.status !== 201) return response
   const client = withoutEmpty(body)
-  const expiresAt = Number(client['client_secret_expires_at'])
+  const expiresAt = numberOf(client['client_secret_expires_at'])
   const scope = scopeString(client['scope'])
   return jsonResponse(
     { ...client, scope, client_secret_expires_at: expiresAt > 0 ? expiresAt : 0 },
@@ -68,13 +70,15 @@ export function readRegisteredClient(
   requestedMethod: string,
   authorizationServer: AuthorizationServerMetadata,
 ): RegisteredClient {
+  const clientId = client['client_id']
+  assertClientId(clientId)
   const clientSecret = string(client['client_secret'])
   const method =
     client['token_endpoint_auth_method'] ?? impliedMethod(clientSecret, requestedMethod, authorizationServer)
   assertMethod(method, clientSecret)
-  const issuedAt = Number(client['client_id_issued_at'])
+  const issuedAt = numberOf(client['client_id_issued_at'])
   return {
-    clientId: String(client['client_id']),
+    clientId,
     tokenEndpointAuthMethod: method,
     ...(issuedAt > 0 && { clientIdIssuedAt: issuedAt }),
     ...(typeof client['scope'] === 'string' && { registeredScope: client['scope'] }),
@@ -91,10 +95,10 @@ export function managementOf(
   client: Readonly<Record<string, unknown>>,
   { issuer, registration_endpoint }: AuthorizationServerMetadata,
 ): Pick<Registration, 'registrationAccessToken' | 'registrationClientUri'> {
-  const registrationAccessToken = string(client['registration_access_token'])
+  const registrationAccessToken = client['registration_access_token']
   const registrationClientUri = client['registration_client_uri']
   const isUsable =
-    registrationAccessToken !== undefined &&
+    isBearerToken(registrationAccessToken) &&
     isManagementUri(registrationClientUri, [issuer, registration_endpoint])
   return isUsable ? { registrationAccessToken, registrationClientUri } : {}
 }
@@ -108,6 +112,16 @@ function impliedMethod(
   if (clientSecret === undefined) return 'none'
   if (requestedMethod !== 'none') return requestedMethod
   return supportedMethod(authorizationServer, ['client_secret_basic', 'client_secret_post'])
+}
+
+/** RFC 6749 §2.2 and appendix A.1 want visible ASCII; servers are wider, but it goes into URLs, keys and logs. */
+function assertClientId(clientId: unknown): asserts clientId is string {
+  if (typeof clientId === 'string' && /^[^\p{Cc}\p{Cs}]+$/u.test(clientId)) return
+  throw new McpDcrError(
+    'registration_response_invalid',
+    'The registered client has an id with characters that no URL can carry.',
+    { fix: 'It is a fault of the provider. Register a client by hand and set oauthConfig.clientId.' },
+  )
 }
 
 function assertMethod(

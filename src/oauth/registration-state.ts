@@ -164,5 +164,10 @@ export function substitutions(sent: Metadata, answered: Metadata): Metadata {
 /** A value as text in which the order of a list, or of a space-separated one, makes no difference. */
 export function comparable(value: unknown): string {
   const list = typeof value === 'string' && value.includes(' ') ? value.split(' ') : value
-  return JSON.stringify(Array.isArray(list) ? [...(list as unknown[])].map(String).sort() : (list ?? null))
+  return JSON.stringify(Array.isArray(list) ? list.map(itemText).sort() : (list ?? null))
+}
+
+/** Not `String()`: an object from a server may not be convertible. */
+function itemText(item: unknown): string {
+  return typeof item === 'string' ? item : JSON.stringify(item ?? null)
 }

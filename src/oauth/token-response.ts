@@ -3,6 +3,7 @@ import { isBearerToken } from './bearer-token.js'
 import {
   errorResponse,
   jsonResponse,
+  numberOf,
   readJsonObject,
   scopeString,
   withoutEmpty,
@@ -38,13 +39,13 @@ export async function normalizeTokenResponse(response: Response): Promise<Respon
   if (response.status !== 200 && response.status !== 201) return response
   const { scope, expires_in: expiresIn, ...tokens } = withoutEmpty(body)
   const scopes = scopeString(scope)
-  const seconds = Number(expiresIn)
+  const seconds = numberOf(expiresIn)
   return jsonResponse(
     {
       token_type: 'bearer',
       ...tokens,
       ...(scopes !== undefined && { scope: scopes }),
-      ...(seconds > 0 && Number.isFinite(seconds) && { expires_in: Math.min(seconds, TEN_YEARS) }),
+      ...(seconds > 0 && { expires_in: Math.min(seconds, TEN_YEARS) }),
     },
     ['access_token', 'token_type', 'expires_in', 'refresh_token', 'scope'],
     200,

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { MANY } from '../support/hostile-json.js'
 import { publicPath, returnPath } from '../../src/gateway/return-path.js'
 
 const GATEWAY = 'https://gateway.example.com'
@@ -118,7 +119,7 @@ describe('the way back that a connect URL asks for', () => {
             /^\/(?![/\\])[\x21-\x7e]*$/.test(path) && origins(path).every((origin) => origin === GATEWAY),
         )
       }),
-      { numRuns: 10_000, seed: 9728 },
+      MANY,
     )
   })
 })

@@ -229,6 +229,41 @@ describe('a registration answer (RFC 7591 §3.2.1)', () => {
     expect(await registrationsOf(registry.context)).toEqual([])
   })
 
+  it.each(['a\r\nb', 'a b', 'é', '\0', ''])(
+    'whose registration access token no header can carry is used without it: %j',
+    async (token) => {
+      const registry = await startRegistry(status(500))
+      registry.replies['/register'] = json(
+        {
+          client_id: 'c1',
+          registration_access_token: token,
+          registration_client_uri: `${registry.url}/register/c1`,
+        },
+        201,
+      )
+      expect((await registry.ensure()).clientId).toBe('c1')
+      const [registration] = await registrationsOf(registry.context)
+      expect(registration?.registrationAccessToken).toBeUndefined()
+    },
+  )
+
+  it.each(['a\r\nset-cookie: b=c', '\0', '\ud800'])(
+    'with a client_id that no URL can carry is refused: %j',
+    async (clientId) => {
+      const registry = await startRegistry(json({ client_id: clientId }, 201))
+      await expectFailure(registry.ensure(), 'registration_response_invalid', 'id with characters')
+      expect(await registrationsOf(registry.context)).toEqual([])
+    },
+  )
+
+  it('whose numbers cannot be converted is read without them', async () => {
+    const wrong = { toString: 1, valueOf: 1 }
+    const registry = await startRegistry(
+      json({ ...basic, client_id_issued_at: wrong, client_secret_expires_at: wrong }, 201),
+    )
+    expect((await registry.ensure()).clientId).toBe('c1')
+  })
+
   it.each([
     ['on the issuer’s origin', (url: string) => `${url}/register/c1?x=1`, true],
     ['on another origin', () => 'https://evil.example/register/c1', false],

@@ -1,8 +1,11 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { McpDcrError } from '../../src/errors.js'
 import { readMcpJson } from '../../src/read-mcp-json.js'
 import { resolveOptions } from '../../src/resolve-options.js'
+import { hostileJson, isPolluted, MANY } from '../support/hostile-json.js'
 import { emptyDirectory, errorOf } from './support.js'
 
 const url = 'https://mcp.example.com/mcp'
@@ -150,3 +153,40 @@ describe('an mcp.json that cannot be used is refused by its name', () => {
     })
   })
 })
+
+it('10,000 hostile files are read, or refused with an error that names the file and shows none of its secrets', () => {
+  const directory = emptyDirectory()
+  const entry = {
+    url,
+    path: '/notes',
+    oauthConfig: { clientId: 'c', clientSecret: 'hunter2', scopes: ['read'] },
+  }
+  const files = fc.oneof(
+    hostileJson({ mcpServers: { notion: entry } }),
+    hostileJson(entry).map((text) => `{"mcpServers":{"notion":${text}}}`),
+    hostileJson(entry.oauthConfig).map(
+      (text) => `{"mcpServers":{"notion":{"url":"${url}","oauthConfig":${text}}}}`,
+    ),
+    hostileJson({ notion: entry, linear: url }).map((text) => `{"mcpServers":${text}}`),
+  )
+  const results = { read: 0, refused: 0 }
+  fc.assert(
+    fc.property(files, (text) => {
+      // A new file each time: some file systems wait for the disk where one is overwritten.
+      rmSync(join(directory, 'mcp.json'), { force: true })
+      writeFileSync(join(directory, 'mcp.json'), text)
+      try {
+        const servers = readMcpJson(directory)
+        results.read++
+        return servers.every((server) => server.declared && /^https?:$/.test(new URL(server.url).protocol))
+      } catch (error) {
+        results.refused++
+        if (!(error instanceof McpDcrError)) throw error
+        return error.code === 'invalid_mcp_json' && !`${error.message} ${error.fix}`.includes('hunter2')
+      }
+    }),
+    MANY,
+  )
+  expect(Math.min(results.read, results.refused)).toBeGreaterThan(500)
+  expect(isPolluted()).toBe(false)
+}, 60_000)

@@ -1,8 +1,11 @@
+import fc from 'fast-check'
 import { decodeProtectedHeader } from 'jose'
 import { describe, expect, it } from 'vitest'
+import { McpDcrError } from '../../src/errors.js'
 import { loadKeys } from '../../src/security/keys.js'
 import { createSealer, type Sealer } from '../../src/security/seal.js'
 import { errorOf } from '../store/support.js'
+import { MANY } from '../support/hostile-json.js'
 
 const OLD = 'an old key of more than 32 characters'
 const NEW = 'a new key that has more than 32 characters'
@@ -71,6 +74,46 @@ describe('a sealed value', () => {
     await expect(open(parts.with(4, short).join('.'), CONTEXT)).rejects.toThrow(errorOf('store_corrupt'))
   })
 })
+
+it('10,000 hostile texts open to what was sealed, or not at all', async () => {
+  const { seal, open, keyIdOf } = sealer(NEW)
+  const sealed = await seal('secret', CONTEXT)
+  const elsewhere = await seal('other', ['oauth_tokens', 'notion/bob', 'accessToken'])
+  const header = (fields: object): string =>
+    Buffer.from(JSON.stringify({ ...decodeProtectedHeader(sealed), ...fields })).toString('base64url')
+  const parts = fc.constantFrom(
+    ...[...sealed.split('.'), ...elsewhere.split('.'), 'AAAA', '.', '!', 'é'],
+    ...[
+      { alg: 'none' },
+      { alg: 'A256GCMKW' },
+      { alg: 'PBES2-HS256+A128KW', p2c: 2 ** 31 },
+      { zip: 'DEF' },
+      { enc: 'A128CBC-HS256' },
+      { crit: ['x'] },
+      { kid: {} },
+      { ctx: null },
+    ].map(header),
+  )
+  const texts = fc.oneof(
+    fc.array(parts, { minLength: 5, maxLength: 5 }).map((all) => all.join('.')),
+    fc
+      .tuple(fc.nat(sealed.length), fc.string({ maxLength: 2 }))
+      .map(([at, it]) => sealed.slice(0, at) + it + sealed.slice(at + 1)),
+    fc.string({ unit: 'binary' }),
+    fc.constantFrom(sealed, elsewhere, '', '....', '.'.repeat(10_000)),
+  )
+  await fc.assert(
+    fc.asyncProperty(texts, async (text) => {
+      keyIdOf(text)
+      try {
+        return (await open(text, CONTEXT)) === 'secret'
+      } catch (error) {
+        return error instanceof McpDcrError && /^(store_corrupt|encryption_key_mismatch)$/.test(error.code)
+      }
+    }),
+    MANY,
+  )
+}, 60_000)
 
 describe('several keys', () => {
   it('the newest seals, the earlier ones still open', async () => {
