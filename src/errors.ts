@@ -168,7 +168,7 @@ const UNTRUSTED_MAX_LENGTH = 200
  */
 export function quoteUntrusted(text: unknown): string {
   // An object from a server may have a `toString` that is no function.
-  const shown = typeof text === 'object' ? Object.prototype.toString.call(text) : String(text)
+  const shown = typeof text === 'string' ? text : (JSON.stringify(text) ?? typeof text)
   const printable = shown.replace(/[\p{C}\p{Zl}\p{Zp}]+/gu, ' ').trim()
   return printable.length > UNTRUSTED_MAX_LENGTH ? `${printable.slice(0, UNTRUSTED_MAX_LENGTH)}…` : printable
 }
