@@ -47,7 +47,7 @@ describe('the local user is', () => {
   })
 })
 
-describe('the local user is not', () => {
+describe('somebody else', () => {
   it.each([
     ['a website’s fetch', { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors' }],
     ['a website’s fetch, in a browser that says no more than its origin', { origin: 'https://evil.example' }],
@@ -60,7 +60,7 @@ describe('the local user is not', () => {
     ['somebody behind a tunnel', { 'x-forwarded-for': '203.0.113.7' }],
     ['somebody behind a tunnel and a proxy', { 'x-forwarded-for': '203.0.113.7, 127.0.0.1' }],
     ['somebody of whom a proxy speaks (RFC 7239)', { forwarded: 'for=203.0.113.7' }],
-  ])('%s', async (_who, headers) => {
+  ])('is not the local user: %s', async (_who, headers) => {
     expect(await statusOf(headers)).toBe(401)
   })
 })

@@ -199,6 +199,17 @@ describe('a wrong value is answered with its place and what it has to be', () =>
   })
 })
 
+it.each([
+  'http://gateway.example.com',
+  'http://10.0.0.1',
+  'http://0.0.0.0',
+  'http://localhost.example.com',
+  'http://[::ffff:8.8.8.8]',
+])('plain http is refused outside of this machine, as the base URL and as that of a server: %s', (url) => {
+  expect(message({ baseUrl: url, user: () => 'alice' })).toBe(`mcpDcr(): \`baseUrl\` ${URL_FAULT}.`)
+  expect(message({ servers: { notes: url } })).toBe(`mcpDcr(): \`servers.notes.url\` ${URL_FAULT}.`)
+})
+
 describe('a misspelt option is answered with the nearest right one', () => {
   it.each<[unknown, string]>([
     [{ baseURL: url }, 'unknown option `baseURL` (did you mean `baseUrl`?)'],

@@ -45,7 +45,7 @@ const PLACES: [string, (text: string) => string][] = [
 /** What makes elements and attributes of text. */
 const markupOf = (page: string): string => page.replace(/[^<>"']/g, '')
 
-describe('no text becomes markup in place of', () => {
+describe('text in a page', () => {
   const texts = fc.oneof(
     fc
       .array(
@@ -89,7 +89,7 @@ describe('no text becomes markup in place of', () => {
     fc.string({ unit: 'binary' }),
   )
 
-  it.each(PLACES)('%s', (_, pageWith) => {
+  it.each(PLACES)('becomes no markup in place of %s', (_, pageWith) => {
     const plain = markupOf(pageWith('x'))
     fc.assert(
       fc.property(texts, (text) => markupOf(pageWith(text)) === plain),

@@ -71,8 +71,8 @@ describe('an answer is passed on', () => {
   })
 })
 
-describe('a redirect is refused and not followed', () => {
-  it.each([301, 302, 303, 307, 308])('%i', async (status) => {
+describe('a redirect', () => {
+  it.each([301, 302, 303, 307, 308])('is refused and not followed: %i', async (status) => {
     const target = await serve((_req, res) => res.end('{}'))
     const location = `http://127.0.0.1:${target.port}/${SECRET}`
     const { port } = await serve((_req, res) => res.writeHead(status, { location }).end(SECRET))

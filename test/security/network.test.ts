@@ -15,7 +15,7 @@ function dialed(host: string): string {
   return bareHost(new URL(`http://${host}/`).hostname)
 }
 
-describe('an address is within the reach of', () => {
+describe('an address', () => {
   const everyone = REACHES
   const nobody: Reach[] = []
 
@@ -100,7 +100,7 @@ describe('an address is within the reach of', () => {
     ['[fd00:100::100:200]', nobody],
     ['168.63.129.17', everyone],
     ['[fd00:ec3::254]', ['private']],
-  ])('%s: %j', (host, expected) => {
+  ])('%s is within the reach of %j', (host, expected) => {
     expect(REACHES.filter((reach) => isWithinReach(dialed(host), reach))).toEqual(expected)
   })
 
