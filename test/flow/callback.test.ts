@@ -204,6 +204,17 @@ describe('a callback that must change nothing (SPEC 26, 28 to 30)', () => {
     expect((await alice.follow(callback)).status).toBe(200)
   })
 
+  it('connects nobody to an account of somebody else (login CSRF), even with the cookies of that one’s browser', async () => {
+    const mallory = person('mallory')
+    const callback = await untilCallback(mallory)
+    expectErrorPage(await alice.follow(callback), 400, 'flow_not_found')
+    for (const [name, value] of Object.entries(mallory.cookies(gateway.url))) {
+      if (name.startsWith('mcp-dcr-')) alice.setCookie(gateway.url, `${name}=${value}; Path=/`)
+    }
+    expectErrorPage(await alice.follow(callback), 403, 'user_mismatch')
+    expect([tokenRequests(), await stateOf('alice')]).toEqual([0, 'not_connected'])
+  })
+
   it('refuses it after ten minutes', async () => {
     const callback = await untilCallback()
     now += 601_000
