@@ -31,13 +31,13 @@ function kindOf(address: string): Kind {
  * themselves; all others of them are link-local, or shared (RFC 6598).
  */
 const CLOUD_SERVICES = [
-  '168.63.129.16/32', // Azure
-  'fd00:ec2::/32', // AWS
-  'fd20:ce::254/128', // Google
-  'fd00:c1::a9fe:a9fe/128', // Oracle
-  'fd00:100::100:200/128', // Alibaba
-  'fd00:42::42/128', // Scaleway
-  'fd00:a9fe:a9fe::1/128', // Akamai
+  '168.63.129.16/32',
+  'fd00:ec2::/32',
+  'fd20:ce::254/128',
+  'fd00:c1::a9fe:a9fe/128',
+  'fd00:100::100:200/128',
+  'fd00:42::42/128',
+  'fd00:a9fe:a9fe::1/128',
 ].map((range) => ipaddr.parseCIDR(range))
 
 function isCloudService(address: Address): boolean {
