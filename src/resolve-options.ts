@@ -9,6 +9,7 @@ import { providerProfiles } from './providers/index.js'
 import { readMcpJson } from './read-mcp-json.js'
 import { resolveServers, serverFaults } from './resolve-servers.js'
 import { isLoopbackUrl } from './security/guarded-fetch.js'
+import { splitKeys } from './security/keys.js'
 
 const DEFAULT_STORE = '.mcp-dcr/store.json'
 
@@ -86,10 +87,10 @@ function rememberingServersOf(
 }
 
 function encryptionKeys({ encryptionKey }: Options, env: NodeJS.ProcessEnv): readonly string[] | undefined {
-  const fromEnvironment = env['OAUTH_ENCRYPTION_KEY']?.split(',').map((key) => key.trim())
-  const keys = (encryptionKey === undefined ? (fromEnvironment ?? []) : [encryptionKey].flat()).filter(
-    (key) => key !== '',
-  )
+  const keys =
+    encryptionKey === undefined
+      ? splitKeys(env['OAUTH_ENCRYPTION_KEY'])
+      : [encryptionKey].flat().filter((key) => key !== '')
   return keys.length === 0 ? undefined : Object.freeze(keys)
 }
 

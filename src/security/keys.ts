@@ -31,6 +31,14 @@ export function loadKeys(options: {
   })
 }
 
+/** The keys of `OAUTH_ENCRYPTION_KEY`: newest first, separated by commas. */
+export function splitKeys(text = ''): string[] {
+  return text
+    .split(',')
+    .map((key) => key.trim())
+    .filter((key) => key !== '')
+}
+
 /** HKDF, since a key is any long text; not a password hash, which is why short ones are refused. */
 function deriveKey(text: string, name: string): SealingKey {
   if (text.length < MIN_LENGTH) {

@@ -38,16 +38,21 @@ export interface RecordCollection<T> {
   /** @param prefix what the keys begin with. Defaults to all */
   list(prefix?: string): AsyncIterable<Versioned<T> & { readonly key: string }>
   /** Seals anew, with the newest key, what an earlier one has sealed. What has changed meanwhile is sealed with it already. */
-  reseal(): Promise<ResealReport>
+  reseal(options?: ResealOptions): Promise<ResealReport>
+}
+
+export interface ResealOptions {
+  /** Whether what does not open is deleted. Defaults to false: it is left as it is. */
+  readonly deleteUnopened?: boolean
 }
 
 /** What came of sealing records anew. */
 export interface ResealReport {
   /** How many records are sealed with the newest key now that were not. */
   readonly resealed: number
-  /** How many records cannot be opened, by the id of the key that is not held. They are left as they are. */
+  /** How many records cannot be opened, by the id of the key that is not held. */
   readonly unopened: Readonly<Record<string, number>>
-  /** How many records do not open although their key is held: they were altered. They are left as they are, too. */
+  /** How many records do not open although their key is held: they were altered. */
   readonly damaged: number
 }
 
@@ -236,24 +241,27 @@ function createCollection<T extends object>(
       }
     },
 
-    async reseal() {
-      const earlier: string[] = []
+    async reseal({ deleteUnopened = false } = {}) {
+      const earlier: { key: string; version: string }[] = []
       const unopened: Record<string, number> = {}
-      for await (const { key, data } of store.list(collection)) {
+      for await (const { key, data, version } of store.list(collection)) {
         const keyIds = new Set(sealedValues(data, secretFields).map(sealer.keyIdOf))
         const lost = [...keyIds].find((keyId) => keyId !== undefined && !sealer.knows(keyId))
-        if (lost !== undefined) unopened[lost] = (unopened[lost] ?? 0) + 1
-        else if ([...keyIds].some((keyId) => keyId !== sealer.currentKeyId)) earlier.push(key)
+        if (lost !== undefined) {
+          unopened[lost] = (unopened[lost] ?? 0) + 1
+          if (deleteUnopened) await store.delete(collection, key, version)
+        } else if ([...keyIds].some((keyId) => keyId !== sealer.currentKeyId)) earlier.push({ key, version })
       }
       let resealed = 0
       let damaged = 0
-      await forEachOf(earlier, RESEALED_AT_ONCE, async (key) => {
+      await forEachOf(earlier, RESEALED_AT_ONCE, async ({ key, version }) => {
         try {
           const held = await get(key)
           if (held !== undefined && (await save(key, held.version, held.value))) resealed++
         } catch (error) {
           if (!(error instanceof McpDcrError && error.code === 'store_corrupt')) throw error
           damaged++
+          if (deleteUnopened) await store.delete(collection, key, version)
         }
       })
       return { resealed, unopened, damaged }

@@ -8,13 +8,20 @@ interface Outcome {
   readonly errors: string
 }
 
+/** What the commands find in their environment. */
+export const environment: Record<string, string> = {}
+
 /** Runs `mcp-dcr` with these arguments. */
 export async function mcpDcrCommand(...args: string[]): Promise<Outcome> {
   const [out, errors]: [string[], string[]] = [[], []]
-  const code = await runCommand(args, {
-    log: (line) => void out.push(line),
-    error: (line) => void errors.push(line),
-  })
+  const code = await runCommand(
+    args,
+    {
+      log: (line) => void out.push(line),
+      error: (line) => void errors.push(line),
+    },
+    environment,
+  )
   return { code, out: out.join('\n'), errors: errors.join('\n') }
 }
 

@@ -120,7 +120,7 @@ describe('10,000 hostile', { timeout: 120_000 }, () => {
         else results.read++
         return (message?.requests ?? []).every((it) => {
           isDeclined(it, 'a')
-          restoredParams(it.params, { round: 1, expiresAt: 0, inner: {} })
+          restoredParams(it.params, { round: 1, askedAt: 0, inner: {} })
           return (
             ['string', 'number'].includes(typeof it.id) &&
             typeof it.method === 'string' &&
