@@ -74,7 +74,7 @@ export function keyMismatch(keyId: string): McpDcrError {
     'encryption_key_mismatch',
     `A value was sealed with the key ${quoteUntrusted(keyId)}, which is not among the configured keys.`,
     {
-      fix: 'Put the earlier key behind the new one: OAUTH_ENCRYPTION_KEY=new,earlier. Without it, delete the store and sign in again.',
+      fix: 'Put the earlier key behind the new one: OAUTH_ENCRYPTION_KEY=new,earlier. Without it: npx mcp-dcr reseal --store <store> --delete-unopened, and those people sign in again.',
     },
   )
 }

@@ -42,6 +42,7 @@ export interface Program {
 
 /** An empty project into which the package was installed. */
 export interface Consumer {
+  readonly directory: string
   write(name: string, text: string): Promise<void>
   /** Writes a file and runs it; resolves to what it printed. */
   node(name: string, code: string): Promise<string>
@@ -61,6 +62,7 @@ export async function createConsumer(tarball: Tarball, dependencies: readonly st
   const env = { ...process.env, OAUTH_ENCRYPTION_KEY: undefined }
 
   return {
+    directory,
     write,
     async node(name, code) {
       await write(name, code)
