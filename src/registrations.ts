@@ -6,8 +6,8 @@ import { emitRegistration } from './oauth/events.js'
 import { deleteRegistration, readRegistration, replaceRegistration } from './oauth/manage-registration.js'
 import { registerAgain } from './oauth/register-again.js'
 import { withRegistrationLease } from './oauth/registration-lease.js'
-import { comparable, isManaged } from './oauth/registration-state.js'
-import { registrationKey, type FoundRegistration, type Versioned } from './store/records.js'
+import { comparable, isManaged, isReplaced } from './oauth/registration-state.js'
+import type { FoundRegistration, Versioned } from './store/records.js'
 
 /** A registration, without anything secret. */
 export interface RegistrationInfo {
@@ -137,12 +137,11 @@ export function createRegistrations(
     delete: (id) =>
       withRegistration(id, async (key, held) => {
         // A configured client is nobody's to delete, only what is remembered of it; nor is a replaced one that its issuer has dropped.
-        const { status, server, issuer, redirectUri } = held.value
-        const isReplaced = key !== registrationKey(server, issuer, redirectUri)
-        const isOurs = status !== 'configured' && (isManaged(held.value) || !isReplaced)
+        const { value } = held
+        const isOurs = value.status !== 'configured' && (isManaged(value) || !isReplaced(key, value))
         if (isOurs) await deleteRegistration(context, key, held)
         const isDeleted = await registrations.delete(key)
-        if (isDeleted) emitRegistration(context, 'registration_deleted', held.value)
+        if (isDeleted) emitRegistration(context, 'registration_deleted', value)
       }),
   }
 }

@@ -21,7 +21,7 @@ export interface OAuthContext {
   readonly failures: Failures
   readonly providerOf: ProviderOf
   readonly isTrusted: IsTrusted
-  /** When issuers refused registered clients lately, in epoch milliseconds, by MCP server and issuer. */
+  /** When issuers refused registered clients lately, in epoch milliseconds, by registration. */
   readonly refusals: BoundedMap<string, readonly number[]>
   readonly fetch: GuardedFetch
   readonly reachOf: (server: Server) => Reach

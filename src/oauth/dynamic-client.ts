@@ -23,6 +23,7 @@ import {
   isDue,
   isExpired,
   isManaged,
+  isReplaced,
   toClient,
 } from './registration-state.js'
 
@@ -64,9 +65,10 @@ async function registerOrMakeDo(
 ): Promise<OAuthClient> {
   const { registrations } = context.records
   const held = await registrations.get(key)
-  const { server, discovered } = request
+  const { server, discovered, baseUrl } = request
+  const { issuer } = discovered.authorizationServer
   try {
-    assertNotRefusedAgain(context, server.name, discovered.authorizationServer.issuer)
+    assertNotRefusedAgain(context, { server: server.name, issuer, redirectUri: redirectUriOf(baseUrl) })
     return await registerAnew(context, request, key, held)
   } catch (error) {
     const before = held?.value.status === 'registering' ? await newestFormer(context, key) : held?.value
@@ -76,7 +78,7 @@ async function registerOrMakeDo(
     context.logger.warn(
       `${error.code}: ${error.message} The client that is held is used as long as it lasts.`,
       {
-        server: request.server.name,
+        server: server.name,
       },
     )
     return client
@@ -203,7 +205,7 @@ async function findMoved(
       value.movedFrom?.includes(redirectUri) !== true &&
       value.status === 'registered' &&
       isManaged(value) &&
-      key === registrationKey(value.server, value.issuer, value.redirectUri)
+      !isReplaced(key, value)
     ) {
       return found
     }

@@ -13,7 +13,7 @@ import { emitRegistration } from './events.js'
 import { deleteQuietly, replaceRegistration } from './manage-registration.js'
 import { noteRefusal } from './refused-clients.js'
 import { withRegistrationLease } from './registration-lease.js'
-import { isDue, isManaged, mayBeRenewed, toClient } from './registration-state.js'
+import { isDue, isManaged, isReplaced, mayBeRenewed, toClient } from './registration-state.js'
 
 /** The client that a connection or a pending flow began with, also where it has moved, or another has taken its place. */
 export async function recallDynamicClient(
@@ -103,9 +103,12 @@ export async function forgetClient(
   return withRegistrationLease(context, { server: server.name, issuer }, async () => {
     const found = await recordsOf(context, server, reference)
     const refused = found.filter(({ value }) => value.clientSecret === used.clientSecret)
-    if (found.length > 0 && refused.length === 0) return false
+    // Where none is held any more, another request was refused as well, and has forgotten it already.
+    if (refused.length === 0) return found.length === 0
     context.logger.warn('the issuer refuses a client; it is forgotten', { server: server.name, issuer })
-    noteRefusal(context, server.name, issuer)
+    // Of the successor of one that was replaced this says nothing.
+    const current = refused.find(({ key, value }) => !isReplaced(key, value))
+    if (current !== undefined) noteRefusal(context, current.value)
     const deleted: Registration[] = []
     for (const { key, value, version } of refused) {
       await deleteQuietly(context, value)

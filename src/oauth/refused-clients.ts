@@ -1,19 +1,23 @@
 import { McpDcrError, quoteUntrusted } from '../errors.js'
-import { serverPrefix } from '../store/records.js'
+import type { Registration } from '../model.js'
+import { registrationKey } from '../store/records.js'
 import type { OAuthContext } from './context.js'
 
 /** For how long refusals count, in milliseconds. */
 const WINDOW = 10 * 60_000
 
-/** Notes that an issuer refused a registered client (`invalid_client`). */
-export function noteRefusal({ refusals, clock }: OAuthContext, server: string, issuer: string): void {
-  const key = keyOf(server, issuer)
+/** What a client is registered for, one at a time. */
+type Place = Pick<Registration, 'server' | 'issuer' | 'redirectUri'>
+
+/** Notes that an issuer refused a registered client (`invalid_client`), which no other had replaced. */
+export function noteRefusal({ refusals, clock }: OAuthContext, place: Place): void {
+  const key = keyOf(place)
   refusals.set(key, [...recent(refusals.get(key), clock()), clock()])
 }
 
 /** Notes that an issuer took one. */
-export function noteAccepted({ refusals }: OAuthContext, server: string, issuer: string): void {
-  refusals.delete(keyOf(server, issuer))
+export function noteAccepted({ refusals }: OAuthContext, place: Place): void {
+  refusals.delete(keyOf(place))
 }
 
 /**
@@ -22,12 +26,9 @@ export function noteAccepted({ refusals }: OAuthContext, server: string, issuer:
  *
  * @throws McpDcrError `client_invalid` for ten minutes after that
  */
-export function assertNotRefusedAgain(
-  { refusals, clock }: OAuthContext,
-  server: string,
-  issuer: string,
-): void {
-  if (recent(refusals.get(keyOf(server, issuer)), clock()).length < 2) return
+export function assertNotRefusedAgain({ refusals, clock }: OAuthContext, place: Place): void {
+  const { server, issuer } = place
+  if (recent(refusals.get(keyOf(place)), clock()).length < 2) return
   throw new McpDcrError(
     'client_invalid',
     `${quoteUntrusted(issuer)} refuses the clients that it registers: one, and the one that took its place.`,
@@ -42,6 +43,6 @@ function recent(times: readonly number[] = [], now: number): readonly number[] {
   return times.filter((time) => now - time < WINDOW)
 }
 
-function keyOf(server: string, issuer: string): string {
-  return serverPrefix(server) + issuer
+function keyOf({ server, issuer, redirectUri }: Place): string {
+  return registrationKey(server, issuer, redirectUri)
 }

@@ -1,11 +1,11 @@
 import { McpDcrError } from '../errors.js'
 import type { Registration, Server } from '../model.js'
-import { formerRegistrationKey, registrationKey, type Versioned } from '../store/records.js'
+import { formerRegistrationKey, type Versioned } from '../store/records.js'
 import type { OAuthContext } from './context.js'
 import { isPassing, replaceRegistration } from './manage-registration.js'
 import { baseUrlOfRedirectUri } from './redirect-uri.js'
 import { dropManagement, registerAnew } from './register-anew.js'
-import { isManaged, sendable } from './registration-state.js'
+import { isManaged, isReplaced, sendable } from './registration-state.js'
 
 /**
  * Renews a registration: at its issuer where that gives a new secret or token, otherwise by registering anew;
@@ -36,7 +36,7 @@ export async function registerAgain(
   }
   const atIssuer = anew ? 'as it was' : await renewAtIssuer(context, key, before)
   if (typeof atIssuer === 'object') return atIssuer
-  if (key !== registrationKey(name, issuer, redirectUri)) {
+  if (isReplaced(key, before.value)) {
     throw new McpDcrError(
       'management_not_supported',
       'Another registration has taken the place of this one.',

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import { omit } from '../json-object.js'
 import type { OAuthClient, Registration, Server } from '../model.js'
+import { registrationKey } from '../store/records.js'
 import { scopeList } from './choose-scope.js'
 
 /** Client metadata by their names in RFC 7591 §2. */
@@ -21,6 +22,15 @@ export function toClient(registration: Registration | undefined): OAuthClient | 
     ...(clientSecret !== undefined && { clientSecret }),
     ...(registeredScope !== undefined && { scope: registeredScope }),
   }
+}
+
+/**
+ * Whether another registration has taken the place of this one, which is kept for what was issued under it.
+ *
+ * @param key where it is kept
+ */
+export function isReplaced(key: string, { server, issuer, redirectUri }: Registration): boolean {
+  return key !== registrationKey(server, issuer, redirectUri)
 }
 
 /** Whether the issuer lets this client be read, replaced and deleted (SPEC 41). */

@@ -27,12 +27,14 @@ export async function requestTokens(
   { renew = true }: { renew?: boolean } = {},
 ): Promise<Tokens> {
   const fetch = openidFetch(context.fetch, context.reachOf(server), normalizeTokenResponse)
+  const { redirectUri, authorizationServer } = reference
+  const { issuer } = authorizationServer
   for (let tries = 1; ; tries++) {
     const client = await recallClient(context, server, reference, { renew })
     try {
-      const configuration = await clientConfiguration(reference.authorizationServer, client, fetch)
+      const configuration = await clientConfiguration(authorizationServer, client, fetch)
       const answer = await grant(configuration, client)
-      noteAccepted(context, server.name, reference.authorizationServer.issuer)
+      noteAccepted(context, { server: server.name, issuer, redirectUri })
       return readTokens(answer, context.clock())
     } catch (thrown) {
       const { error, transient } = unwrapError(thrown)

@@ -23,6 +23,8 @@ import {
   type TestContext,
 } from './support.js'
 
+const TOKENS = { access_token: 'at2', token_type: 'Bearer' }
+
 let issuer: Issuer
 let context: TestContext
 
@@ -137,6 +139,20 @@ describe('no client is left behind at the issuer', () => {
     expect(JSON.stringify(context.log)).toContain('refuses a client')
     context.pass(10 * 60_000)
     expect((await ensure()).clientId).toBe('c3')
+  })
+
+  it('where it accepts one meanwhile: each that it refuses is registered again', async () => {
+    const reply = { refuse: json({ error: 'invalid_client' }, 401), accept: json(TOKENS) }
+    for (const [answer, clientId] of [
+      ['refuse', 'c1'],
+      ['accept', 'c2'],
+      ['refuse', 'c2'],
+      ['accept', 'c3'],
+    ] as const) {
+      issuer.replies['/token'] = reply[answer]
+      expect((await ensure()).clientId).toBe(clientId)
+      await refresh(context, declare(`${issuer.url}/mcp`), await connect(clientId))
+    }
   })
 })
 
