@@ -79,33 +79,42 @@ export async function deleteRegistration(
   key: string,
   held: Versioned<Registration>,
 ): Promise<void> {
+  await requestDeletion(context, held.value, () => readRegistration(context, key, held))
+}
+
+/** @param read asks for the client, to see whether it is there still */
+async function requestDeletion(
+  context: OAuthContext,
+  registration: Registration,
+  read: () => Promise<unknown>,
+): Promise<void> {
   try {
-    await request(context, held.value, 'DELETE')
+    await request(context, registration, 'DELETE')
     return
   } catch (error) {
     if (!isGone(error)) throw error
   }
   try {
-    await readRegistration(context, key, held)
+    await read()
   } catch (error) {
     if (isGone(error)) return
     throw error
   }
-  throw managementFailed(held.value, 'DELETE', 'the client is there still', 'refused')
+  throw managementFailed(registration, 'DELETE', 'the client is there still', 'refused')
 }
 
 /**
- * Deletes a client at its issuer, where that lets us; what cannot be deleted is logged, and not used any more here.
+ * Deletes a client at its issuer, where that lets us, as {@link deleteRegistration} does; what cannot be deleted is
+ * logged, and not used any more here.
  *
  * @returns false where trying again later may help
  */
 export async function deleteQuietly(context: OAuthContext, registration: Registration): Promise<boolean> {
   if (!isManaged(registration)) return true
   try {
-    await request(context, registration, 'DELETE')
+    await requestDeletion(context, registration, () => request(context, registration, 'GET'))
     return true
   } catch (error) {
-    if (isGone(error)) return true
     context.logger.warn('a client could not be deleted at its issuer; it is not used any more', {
       server: registration.server,
       clientId: registration.clientId,

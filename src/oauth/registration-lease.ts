@@ -4,7 +4,7 @@ import type { OAuthContext } from './context.js'
 
 /**
  * Runs work that changes registrations of one MCP server at one issuer; see {@link Leases.withLease}. They share
- * a lease, whatever their redirect URI: one may take the place of another. The work may make eight requests,
+ * a lease, whatever their redirect URI: one may take the place of another. The work may make ten requests,
  * one after the other.
  */
 export function withRegistrationLease<T>(
@@ -14,5 +14,5 @@ export function withRegistrationLease<T>(
   outcome?: string,
 ): Promise<T> {
   const name = `register ${serverPrefix(server)}${encodeURIComponent(issuer)}`
-  return leases.withLease(name, 8 * timeout + 5_000, work, outcome)
+  return leases.withLease(name, 10 * timeout + 5_000, work, outcome)
 }

@@ -95,6 +95,7 @@ describe('a revocation endpoint that never answers', () => {
 describe('forgetting a server whose registration cannot be deleted', () => {
   it.each([
     ['403', status(403), 'status 403'],
+    ['404, though it can be read', status(404), 'there still'],
     ['405', status(405), 'status 405'],
     ['500', status(500), 'status 500'],
     ['nothing', HANG_UP, 'could not be reached'],

@@ -65,10 +65,10 @@ describe('a client that the token endpoint refuses (SPEC 44)', () => {
     expect(told(context)).toEqual(['registered c1', 'registration_deleted c1', 'needs_authorization ann'])
   })
 
-  it('is forgotten where it cannot be deleted, too', async () => {
+  it.each([405, 404])('is forgotten where it cannot be deleted (%i), too', async (code) => {
     const connection = await connect()
     issuer.replies['/token'] = json({ error: 'invalid_client' }, 401)
-    issuer.fault.DELETE = status(405)
+    issuer.fault.DELETE = status(code)
     await refresh(context, server(), connection)
     expect(await ids()).toEqual([])
     issuer.strays.add('c1')
