@@ -103,6 +103,12 @@ describe('a secret that expires, at an issuer that gives another one', () => {
     await signIn('carol')
     expect([replaced(), registered()]).toEqual([1, 1])
     expect((await only()).clientSecretExpiresAt).toBe(clock() / 1000 - ACCESS_TOKEN_LIFETIME + seconds)
+
+    // The next one's lifetime begins with its own birth.
+    pass(seconds - ahead - ACCESS_TOKEN_LIFETIME - 0.001)
+    expect([await refreshes(alice), replaced()]).toEqual([clientId, 1])
+    pass(0.001)
+    expect([await refreshes(bob), replaced()]).toEqual([clientId, 2])
   })
 
   it.each([
