@@ -8,6 +8,7 @@ import type { OAuthContext } from './context.js'
 import { numberOf, readJsonObject, scopeString, withoutEmpty } from './read-json-response.js'
 import { isManagementUri } from './registration-response.js'
 import { isManaged, sendable, substitutions, toKeep, type Metadata } from './registration-state.js'
+import { secretExpiry } from './secret-expiry.js'
 
 /** A registration as it is held after a request, and what the server says of it. */
 export interface ManagedRegistration {
@@ -273,7 +274,7 @@ async function absorb(
   for (let attempt = 0; attempt < MAX_SAVES && before.value.clientId === clientId; attempt++) {
     const changed = {
       ...before.value,
-      ...answered(body, before.value, changes, context.clock()),
+      ...answered(context, body, before.value, changes),
       ...(typeof changes['scope'] === 'string' && { scope: changes['scope'] }),
       // What was asked for, not what the server made of it: a later change of ours is told by that.
       ...(remember && remembered(before.value, changes, remote)),
@@ -307,8 +308,10 @@ function remembered(
 
 /** The credentials and rights that a response gives. */
 function answered(
+  context: OAuthContext,
   body: Metadata,
   {
+    server,
     registrationClientUri,
     issuer,
     clientSecret,
@@ -316,13 +319,13 @@ function answered(
     tokenEndpointAuthMethod,
   }: Registration,
   changes: Metadata,
-  now: number,
 ): Partial<Registration> {
   const secret = typeof body['client_secret'] === 'string' ? body['client_secret'] : clientSecret
   const token = body['registration_access_token']
   const uri = body['registration_client_uri']
   const said = numberOf(body['client_secret_expires_at'])
-  const expiresAt = said >= 0 ? said : clientSecretExpiresAt
+  const expiresAt =
+    said >= 0 ? secretExpiry(context, server, said, clientSecretExpiresAt) : clientSecretExpiresAt
   const method = body['token_endpoint_auth_method'] ?? changes['token_endpoint_auth_method']
   const scope = scopeString(body['scope'])
   const isNewSecret = secret !== clientSecret || expiresAt !== clientSecretExpiresAt
@@ -331,7 +334,7 @@ function answered(
   return {
     ...(secret !== undefined && { clientSecret: secret }),
     ...(expiresAt !== undefined && { clientSecretExpiresAt: expiresAt }),
-    ...(isNewSecret && { clientSecretObtainedAt: now, renewalTriedAt: undefined }),
+    ...(isNewSecret && { clientSecretObtainedAt: context.clock(), renewalTriedAt: undefined }),
     ...(scope !== undefined && { registeredScope: scope }),
     ...(isBearerToken(token) && { registrationAccessToken: token }),
     ...(isManagementUri(uri, [issuer, registrationClientUri]) && { registrationClientUri: uri }),

@@ -14,6 +14,7 @@ import { isUnanswered, register } from './register.js'
 import { managementOf, readRegisteredClient, type RegisteredClient } from './registration-response.js'
 import { methodToAskFor, otherMethod, registrationRequest } from './registration-request.js'
 import { fits, substitutions, toClient, toKeep, type Metadata } from './registration-state.js'
+import { secretExpiry } from './secret-expiry.js'
 
 /**
  * Registers a client and keeps it. The marker goes first, so that a crash orphans nothing silently. The caller
@@ -136,7 +137,10 @@ async function registerOnceAdjusted(
       ...(leftOut !== undefined && { leftOut }),
       status: 'registered',
       ...client,
-      ...(client.clientSecret !== undefined && { clientSecretObtainedAt: context.clock() }),
+      ...(client.clientSecretExpiresAt !== undefined && {
+        clientSecretExpiresAt: secretExpiry(context, server.name, client.clientSecretExpiresAt),
+        clientSecretObtainedAt: context.clock(),
+      }),
     }
   }
   const first: Attempt = { scope: wanted }

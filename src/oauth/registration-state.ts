@@ -44,9 +44,15 @@ export function isManaged(
   )
 }
 
+/** When the secret expires that the client authenticates by, in epoch seconds; 0 is never. A public client's secret, which some servers give, is not used. */
+function expiryOf({ clientSecretExpiresAt = 0, tokenEndpointAuthMethod }: Registration): number {
+  return tokenEndpointAuthMethod === 'none' ? 0 : clientSecretExpiresAt
+}
+
 /** @param now epoch milliseconds */
-export function isExpired({ clientSecretExpiresAt = 0 }: Registration, now: number): boolean {
-  return clientSecretExpiresAt !== 0 && clientSecretExpiresAt * 1000 <= now
+export function isExpired(registration: Registration, now: number): boolean {
+  const expiresAt = expiryOf(registration)
+  return expiresAt !== 0 && expiresAt * 1000 <= now
 }
 
 /**
@@ -55,10 +61,11 @@ export function isExpired({ clientSecretExpiresAt = 0 }: Registration, now: numb
  * @param now epoch milliseconds
  */
 export function isDue(registration: Registration, now: number): boolean {
-  const { clientSecretExpiresAt = 0, clientSecretObtainedAt, createdAt } = registration
-  if (clientSecretExpiresAt === 0) return false
-  const lifetime = clientSecretExpiresAt - (clientSecretObtainedAt ?? createdAt) / 1000
-  return now / 1000 >= clientSecretExpiresAt - Math.min(DAY, lifetime / 10)
+  const { clientSecretObtainedAt, createdAt } = registration
+  const expiresAt = expiryOf(registration)
+  if (expiresAt === 0) return false
+  const lifetime = expiresAt - (clientSecretObtainedAt ?? createdAt) / 1000
+  return now / 1000 >= expiresAt - Math.min(DAY, lifetime / 10)
 }
 
 /**

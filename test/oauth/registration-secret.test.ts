@@ -1,5 +1,15 @@
 import { expect, it } from 'vitest'
-import { json, startRegistry, status, type Registry } from './support.js'
+import { createRegistrations } from '../../src/registrations.js'
+import { startIssuer, type Issuer } from './issuer.js'
+import {
+  createOAuthContext,
+  ensureClientAt,
+  json,
+  registrationsOf,
+  startRegistry,
+  status,
+  type Registry,
+} from './support.js'
 
 /** Of each secret, in seconds. */
 const LIFETIME = 100_000
@@ -44,4 +54,53 @@ it.each([
   }
   const count = (method: string): number => registry.count(method, /^\/register/)
   expect({ POST: count('POST'), PUT: count('PUT') }).toEqual(asked)
+})
+
+const requests = (issuer: Issuer): number[] => [issuer.sent('POST').length, issuer.sent('PUT').length]
+
+it('an expiry that is past when it comes, a duration say, is taken as unknown, with a word in the log', async () => {
+  const [issuer, context] = [await startIssuer(), createOAuthContext()]
+  issuer.amend = () => ({
+    token_endpoint_auth_method: 'client_secret_post',
+    client_secret: 'hush-s1',
+    client_secret_expires_at: 3600,
+  })
+  const said = () => context.log.filter(({ message }) => message.includes('expiry that is past')).length
+  for (let n = 0; n < 4; n++) expect((await ensureClientAt(context, issuer.url)).clientId).toBe('c1')
+  expect([requests(issuer), said()]).toEqual([[1, 0], 1])
+  const [{ id = '' } = {}] = await createRegistrations(context, () => undefined).list()
+  await createRegistrations(context, () => undefined).read(id)
+  expect(said()).toBe(2)
+  expect(await registrationsOf(context)).toMatchObject([{ clientId: 'c1', clientSecretExpiresAt: 0 }])
+  expect(JSON.stringify(context.log)).not.toContain('hush')
+})
+
+it('an expiry that is past since it came is kept, however often the issuer repeats it', async () => {
+  const [issuer, context] = [await startIssuer(), createOAuthContext()]
+  const expiresAt = context.clock() / 1000 + LIFETIME
+  issuer.amend = () => ({
+    token_endpoint_auth_method: 'client_secret_post',
+    client_secret: 'hush-s1',
+    client_secret_expires_at: expiresAt,
+  })
+  await ensureClientAt(context, issuer.url)
+  context.pass(LIFETIME * 1000)
+  const [{ id = '' } = {}] = await createRegistrations(context, () => undefined).list()
+  await createRegistrations(context, () => undefined).read(id)
+  expect(await registrationsOf(context)).toMatchObject([{ clientSecretExpiresAt: expiresAt }])
+})
+
+it('a secret that is not used, since the client is public, needs no renewal', async () => {
+  const [issuer, context] = [await startIssuer(), createOAuthContext()]
+  issuer.amend = () => ({
+    token_endpoint_auth_method: 'none',
+    client_secret: 'hush-s1',
+    client_secret_expires_at: context.clock() / 1000 + 3600,
+  })
+  issuer.fault.PUT = status(403)
+  for (let hour = 0; hour < 4; hour++) {
+    expect((await ensureClientAt(context, issuer.url)).clientId).toBe('c1')
+    context.pass(3600_000)
+  }
+  expect(requests(issuer)).toEqual([1, 0])
 })
