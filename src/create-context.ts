@@ -42,7 +42,7 @@ export function createContext(config: Config): { context: GatewayContext; close:
     failures: createFailures(clock),
     providerOf,
     isTrusted,
-    refusals: new BoundedMap(REMEMBERED),
+    unusableClients: new BoundedMap(REMEMBERED),
     fetch,
     reachOf: (server) => (server.declared || config.local ? reachOf(server.url) : 'public'),
     reachOfRegistration: ({ serverUrl }) =>

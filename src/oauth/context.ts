@@ -21,8 +21,8 @@ export interface OAuthContext {
   readonly failures: Failures
   readonly providerOf: ProviderOf
   readonly isTrusted: IsTrusted
-  /** When issuers refused registered clients lately, in epoch milliseconds, by registration. */
-  readonly refusals: BoundedMap<string, readonly number[]>
+  /** When registered clients were of no use lately, in epoch milliseconds, by registration. */
+  readonly unusableClients: BoundedMap<string, readonly number[]>
   readonly fetch: GuardedFetch
   readonly reachOf: (server: Server) => Reach
   /** That of the MCP server of a registration, which may not be declared any more. */

@@ -12,7 +12,7 @@ import type { ClientRequest } from './ensure-client.js'
 import { isPassing, replaceRegistration } from './manage-registration.js'
 import { dropManagement, registerAnew, widened } from './register-anew.js'
 import { redirectUriOf } from './redirect-uri.js'
-import { assertNotRefusedAgain } from './refused-clients.js'
+import { assertMayRegister } from './unusable-clients.js'
 import { withRegistrationLease } from './registration-lease.js'
 import { registrationRequest } from './registration-request.js'
 import {
@@ -68,7 +68,7 @@ async function registerOrMakeDo(
   const { server, discovered, baseUrl } = request
   const { issuer } = discovered.authorizationServer
   try {
-    assertNotRefusedAgain(context, { server: server.name, issuer, redirectUri: redirectUriOf(baseUrl) })
+    assertMayRegister(context, { server: server.name, issuer, redirectUri: redirectUriOf(baseUrl) })
     return await registerAnew(context, request, key, held)
   } catch (error) {
     const before = held?.value.status === 'registering' ? await newestFormer(context, key) : held?.value

@@ -11,7 +11,7 @@ import type { OAuthContext } from './context.js'
 import type { ClientReference } from './ensure-client.js'
 import { emitRegistration } from './events.js'
 import { deleteQuietly, replaceRegistration } from './manage-registration.js'
-import { noteRefusal } from './refused-clients.js'
+import { noteUnusable } from './unusable-clients.js'
 import { withRegistrationLease } from './registration-lease.js'
 import { isDue, isManaged, isReplaced, mayBeRenewed, toClient } from './registration-state.js'
 
@@ -108,7 +108,7 @@ export async function forgetClient(
     context.logger.warn('the issuer refuses a client; it is forgotten', { server: server.name, issuer })
     // Of the successor of one that was replaced this says nothing.
     const current = refused.find(({ key, value }) => !isReplaced(key, value))
-    if (current !== undefined) noteRefusal(context, current.value)
+    if (current !== undefined) noteUnusable(context, current.value)
     const deleted: Registration[] = []
     for (const { key, value, version } of refused) {
       await deleteQuietly(context, value)

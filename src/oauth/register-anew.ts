@@ -1,4 +1,4 @@
-import { McpDcrError, type ErrorCode } from '../errors.js'
+import { McpDcrError, quoteUntrusted, type ErrorCode } from '../errors.js'
 import { omit } from '../json-object.js'
 import type { AuthorizationServerMetadata, OAuthClient, Registration, Server } from '../model.js'
 import { formerRegistrationKey, serverPrefix, type Versioned } from '../store/records.js'
@@ -15,6 +15,7 @@ import { managementOf, readRegisteredClient, type RegisteredClient } from './reg
 import { methodToAskFor, otherMethod, registrationRequest } from './registration-request.js'
 import { fits, substitutions, toClient, toKeep, type Metadata } from './registration-state.js'
 import { secretExpiry } from './secret-expiry.js'
+import { noteUnusable } from './unusable-clients.js'
 
 /**
  * Registers a client and keeps it. The marker goes first, so that a crash orphans nothing silently. The caller
@@ -57,7 +58,10 @@ export async function registerAnew(
     context.logger.info('registered a client', { server: server.name, issuer: registration.issuer })
     return toClient(registration) as OAuthClient
   } catch (error) {
-    // An answer that refuses leaves no client behind; without an answer there may be one, so the marker stays.
+    if (error instanceof McpDcrError && error.code === 'registration_response_invalid') {
+      noteUnusable(context, marker)
+    }
+    // An answer that refuses leaves no client behind; without one that can be read there may be one, so the marker stays.
     const answered = !(error instanceof McpDcrError && (NO_ANSWER.has(error.code) || isUnanswered(error)))
     await removeMarker(context, key, version, before?.value, answered).catch(() => undefined)
     throw error
@@ -112,6 +116,10 @@ async function registerOnceAdjusted(
     } catch (error) {
       // It is there, and nobody can use it.
       const clientId = String(answered['client_id'])
+      context.logger.warn('a client was registered that cannot be used; it is given up', {
+        server: server.name,
+        clientId: quoteUntrusted(clientId),
+      })
       await deleteQuietly(context, { ...marker, clientId, ...managementOf(answered, authorizationServer) })
       throw nameServer(error, server)
     }

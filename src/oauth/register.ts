@@ -103,13 +103,13 @@ function registrationError(
         FIXES[code] ?? (transient ? 'Try again in a moment.' : registrationInstructions(server, redirectUri)),
     },
   )
-  if (status >= 500 || status === 408) unanswered.add(failure)
+  if (!refused || status >= 500 || status === 408) unanswered.add(failure)
   return failure
 }
 
 const unanswered = new WeakSet<McpDcrError>()
 
-/** Whether there may be a client all the same: a proxy may have answered in the server's place. */
+/** Whether there may be a client all the same: a proxy may have answered in the server's place, or the answer cannot be read. */
 export function isUnanswered(error: McpDcrError): boolean {
   return unanswered.has(error)
 }

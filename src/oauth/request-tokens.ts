@@ -4,7 +4,7 @@ import { clientConfiguration, openidFetch } from './client-configuration.js'
 import type { OAuthContext } from './context.js'
 import { recallClient, type ClientReference } from './ensure-client.js'
 import { forgetClient } from './recall-registration.js'
-import { noteAccepted } from './refused-clients.js'
+import { noteAccepted } from './unusable-clients.js'
 import { normalizeTokenResponse, readTokens, type Tokens } from './token-response.js'
 import { unwrapError } from './unwrap-error.js'
 

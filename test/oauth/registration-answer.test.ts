@@ -198,10 +198,6 @@ describe('a registration answer (RFC 7591 §3.2.1)', () => {
   })
 
   it.each<[string, Reply]>([
-    ['no client_id', json({ client_secret: 'hush-secret', token_endpoint_auth_method: 'none' }, 201)],
-    ['a client_id that is no string', json({ client_id: 7, client_secret: 'hush-secret' }, 201)],
-    ['an empty client_id', json({ client_id: '', client_secret: 'hush-secret' }, 201)],
-    ['a client_secret that is no string', json({ client_id: 'c1', client_secret: ['hush-secret'] }, 201)],
     [
       'a method that needs a secret, without one',
       json({ client_id: 'c1', token_endpoint_auth_method: 'client_secret_basic' }, 201),
@@ -214,19 +210,41 @@ describe('a registration answer (RFC 7591 §3.2.1)', () => {
       'a method of a wrong type',
       json({ ...basic, client_secret: 'hush-secret', token_endpoint_auth_method: ['none'] }, 201),
     ],
+  ])(
+    'with %s cannot be used; nothing is stored, and the log says which client that was',
+    async (_name, reply) => {
+      const { ensure, context } = await startRegistry(reply)
+      const error = await expectFailure(ensure(), 'registration_response_invalid', /./, ['hush-secret'])
+      expect(error.fix).toMatch(/oauthConfig\.(clientId|tokenEndpointAuthMethod)/)
+      expect(await registrationsOf(context)).toEqual([])
+      const [warning, ...more] = context.log.filter(({ level }) => level === 'warn')
+      expect([warning?.details, more]).toMatchObject([{ server: 'notes', clientId: 'c1' }, []])
+      expect(JSON.stringify(context.log)).not.toContain('hush')
+    },
+  )
+
+  it.each<[string, Reply]>([
+    ['no client_id', json({ client_secret: 'hush-secret', token_endpoint_auth_method: 'none' }, 201)],
+    ['a client_id that is no string', json({ client_id: 7, client_secret: 'hush-secret' }, 201)],
+    ['an empty client_id', json({ client_id: '', client_secret: 'hush-secret' }, 201)],
+    ['a client_secret that is no string', json({ client_id: 'c1', client_secret: ['hush-secret'] }, 201)],
     ['a JSON array', json([basic], 201)],
     ['null', json(null, 201)],
     ['broken JSON', text('{"client_id":"hush-secret', 'application/json', 201)],
     ['HTML', text('<p>hush-secret</p>', 'text/html', 200)],
     ['an empty body', text('', 'application/json', 201)],
     ['no content', status(204)],
-  ])('with %s cannot be used; nothing is stored', async (_name, reply) => {
+  ])('with %s cannot be used; that there may be a client is remembered', async (_name, reply) => {
     const registry = await startRegistry(reply)
+    const { context } = registry
     const error = await expectFailure(registry.ensure(), 'registration_response_invalid', /./, [
       'hush-secret',
     ])
     expect(error.fix).toMatch(/oauthConfig\.(clientId|tokenEndpointAuthMethod)/)
-    expect(await registrationsOf(registry.context)).toEqual([])
+    expect(await registrationsOf(context)).toMatchObject([{ status: 'registering' }])
+    registry.replies['/register'] = json(basic, 201)
+    expect(await registry.ensure()).toMatchObject(asBasic)
+    expect(JSON.stringify(context.log)).toContain('cut off')
   })
 
   it.each(['a\r\nb', 'a b', 'é', '\0', ''])(

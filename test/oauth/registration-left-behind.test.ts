@@ -20,6 +20,7 @@ import {
   registrationsOf,
   status,
   text,
+  type Reply,
   type TestContext,
 } from './support.js'
 
@@ -139,6 +140,24 @@ describe('no client is left behind at the issuer', () => {
     expect(JSON.stringify(context.log)).toContain('refuses a client')
     context.pass(10 * 60_000)
     expect((await ensure()).clientId).toBe('c3')
+  })
+
+  it.each<[string, Reply]>([
+    [
+      'a method without its secret',
+      json({ client_id: 'c1', token_endpoint_auth_method: 'client_secret_basic' }, 201),
+    ],
+    ['a page', text('<p>Welcome</p>', 'text/html', 201)],
+  ])('where every answer is %s: it is tried once more, and not for ten minutes', async (_what, reply) => {
+    issuer.replies['/register'] = reply
+    const outcomes: unknown[] = []
+    for (let n = 0; n < 4; n++) outcomes.push(await ensure().catch((error: { code: string }) => error.code))
+    expect([issuer.sent('POST').length, outcomes]).toEqual([
+      2,
+      ['registration_response_invalid', 'registration_response_invalid', 'client_invalid', 'client_invalid'],
+    ])
+    context.pass(10 * 60_000)
+    await expect(ensure()).rejects.toMatchObject({ code: 'registration_response_invalid' })
   })
 
   it('where it accepts one meanwhile: each that it refuses is registered again', async () => {
@@ -293,12 +312,15 @@ describe('dcr.registrations', () => {
 })
 
 describe('a proxy that answers the registration for its server', () => {
-  it('leaves a marker, so that the next sign-in says that there may be a client', async () => {
-    const register = issuer.replies['/register']
-    issuer.replies['/register'] = text('<h1>Gateway timeout</h1>', 'text/html', 504)
-    await expect(ensure()).rejects.toMatchObject({ code: 'registration_failed' })
-    if (register !== undefined) issuer.replies['/register'] = register
-    await ensure()
-    expect(JSON.stringify(context.log)).toContain('cut off')
-  })
+  it.each([504, 408])(
+    '(%i) leaves a marker, so that the next sign-in says that there may be a client',
+    async (code) => {
+      const register = issuer.replies['/register']
+      issuer.replies['/register'] = text('<h1>Gateway timeout</h1>', 'text/html', code)
+      await expect(ensure()).rejects.toMatchObject({ code: 'registration_failed' })
+      if (register !== undefined) issuer.replies['/register'] = register
+      await ensure()
+      expect(JSON.stringify(context.log)).toContain('cut off')
+    },
+  )
 })

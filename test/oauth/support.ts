@@ -154,7 +154,7 @@ export function createOAuthContext(options: ContextOptions = {}): TestContext {
     failures: createFailures(clock),
     providerOf,
     isTrusted,
-    refusals: new BoundedMap(100),
+    unusableClients: new BoundedMap(100),
     fetch,
     reachOf: ({ url }) => reachOf(url),
     reachOfRegistration: ({ serverUrl }) => reachOf(serverUrl),
