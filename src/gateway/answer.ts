@@ -56,9 +56,20 @@ function problemAnswer(error: McpDcrError): Answer {
   )
 }
 
-/** An error, in the form that the caller reads: a page for people, problem details for everything else. */
-export function errorAnswer(req: IncomingMessage, error: McpDcrError, retryUrl?: string): Answer {
-  return isNavigation(req) ? pageAnswer(errorPage(error, retryUrl), error.status) : problemAnswer(error)
+/**
+ * An error, in the form that the caller reads: a page for people, problem details for everything else.
+ *
+ * @param label as in {@link errorPage}
+ */
+export function errorAnswer(
+  req: IncomingMessage,
+  error: McpDcrError,
+  retryUrl?: string,
+  label?: string,
+): Answer {
+  return isNavigation(req)
+    ? pageAnswer(errorPage(error, retryUrl, label), error.status)
+    : problemAnswer(error)
 }
 
 /** Our own error, or an `internal_error` whose cause goes to the log alone. */

@@ -7,7 +7,7 @@ import type { GatewayContext } from './context.js'
 /** How long people wait for another registration after they had one made again, in milliseconds: each may leave a client behind. */
 const PAUSE = 10 * 60_000
 
-/** A sign-in that has not come back, and its registration. */
+/** A sign-in that has not come back, or whose client was refused, and its registration. */
 export interface LostFlow {
   readonly flow: PendingFlow
   /** Of its registration. */
@@ -16,9 +16,9 @@ export interface LostFlow {
 
 /**
  * A user's sign-in to a server that has not come back to this browser, where registering again could help: a
- * provider that has dropped the client says so on its own page alone (SPEC 45). Undefined where the client is
- * not a dynamically registered one, or another one by now, or somebody had it made again within the last ten
- * minutes.
+ * provider that has dropped the client says so on its own page alone (SPEC 45), or sends the person back with that.
+ * Undefined where the client is not a dynamically registered one, or another one by now, or somebody had it made
+ * again within the last ten minutes.
  */
 export async function findLostFlow(
   { config, cookies, oauth, registeredAgain }: GatewayContext,

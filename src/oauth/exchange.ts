@@ -65,7 +65,7 @@ function assertIssuerParameter(
 /** RFC 6749 §4.1.2.1. */
 function assertNoError(
   { providerOf }: OAuthContext,
-  { server, authorizationServer, redirectUri }: PendingFlow,
+  { server, authorizationServer, redirectUri, clientSource }: PendingFlow,
   parameters: URLSearchParams,
 ): void {
   const error = parameters.get('error')
@@ -79,15 +79,22 @@ function assertNoError(
       fix: hint ?? 'Sign in again and allow access, or ask the provider’s administrator.',
     })
   }
-  throw new McpDcrError(
-    'authorization_failed',
-    `The provider answered ${quoteUntrusted(error)}${description === null ? '' : `: ${quoteUntrusted(description)}`}.`,
-    {
+  const message = `The provider answered ${quoteUntrusted(error)}${description === null ? '' : `: ${quoteUntrusted(description)}`}.`
+  if (clientSource === 'dynamic' && CLIENT_REFUSED.has(error)) {
+    throw new McpDcrError('client_invalid', message, {
       server,
-      fix: hint ?? 'Sign in again. If it stays, check the scopes and the client’s settings at the provider.',
-    },
-  )
+      fix:
+        hint ?? 'Choose "Register again" on the connections page, once in ten minutes; then sign in again.',
+    })
+  }
+  throw new McpDcrError('authorization_failed', message, {
+    server,
+    fix: hint ?? 'Sign in again. If it stays, check the scopes and the client’s settings at the provider.',
+  })
 }
+
+/** RFC 6749 §4.1.2.1, and what servers borrow from §5.2. */
+const CLIENT_REFUSED: ReadonlySet<string> = new Set(['unauthorized_client', 'invalid_client'])
 
 /** RFC 6749 §4.1.2, and §3.1: no parameter more than once. */
 function assertCode({ server }: PendingFlow, parameters: URLSearchParams): void {

@@ -19,7 +19,7 @@ export interface ConnectionView {
   readonly connectedAt?: number
   /** Whether there is a refresh token. */
   readonly refreshable?: true
-  /** A sign-in that this user began in this browser has not come back, and registering again may help. */
+  /** A sign-in that this user began in this browser has not come back, or its client was refused, and registering again may help. */
   readonly unfinished: boolean
   /** Where to sign in. */
   readonly authorizationUrl: string
@@ -67,7 +67,7 @@ ${facts(connection, now)}
 
 /** A client that the provider has dropped often fails on the provider's own page, with no way back from there. */
 const UNFINISHED =
-  '<p>A sign-in that you began has not come back. If the provider said that it does not know this gateway’s client, register again.</p>'
+  '<p>A sign-in that you began has not come back, or was in vain. If the provider said that it does not know this gateway’s client, register again.</p>'
 
 function facts(connection: ConnectionView, now: number): string {
   const { reason, scope, expiresAt, connectedAt } = connection

@@ -48,7 +48,6 @@ async function finish(
   baseUrl: string,
 ): Promise<Answer> {
   context.usedStates.set(flow.state, true)
-  const retryUrl = authorizeUrl(baseUrl, flow.server, flow.returnTo)
   try {
     const server = await serverOfFlow(context, req, flow)
     const connection = await finishAuthorization(context.oauth, server, flow, parameters)
@@ -60,7 +59,7 @@ async function finish(
     settleStepUp(context, server, connection)
   } catch (thrown) {
     await noteRefusal(context, flow, thrown)
-    return onFailure(context, req, flow, thrown, retryUrl)
+    return onFailure(context, req, flow, thrown, { baseUrl, parameters })
   }
   const target =
     flow.returnTo === undefined
@@ -106,10 +105,14 @@ function onFailure(
   req: Request,
   flow: PendingFlow,
   thrown: unknown,
-  retryUrl: string,
+  { baseUrl, parameters }: { baseUrl: string; parameters: URLSearchParams },
 ): Answer {
   const error = toMcpDcrError(thrown, config.logger)
-  const answer = errorAnswer(req, error, retryUrl)
+  if (error.code === 'client_invalid' && parameters.has('error')) {
+    // The flow stays: by it the connections page offers to register again, as where it had not come back (SPEC 45).
+    return errorAnswer(req, error, `${baseUrl}${ROUTES_PATH}/connections`, 'Connections')
+  }
+  const answer = errorAnswer(req, error, authorizeUrl(baseUrl, flow.server, flow.returnTo))
   if (error.code === 'issuer_mismatch') {
     // Not the answer of our own authorization server, so it must not end the flow that awaits that (SPEC 30).
     usedStates.delete(flow.state)

@@ -330,6 +330,36 @@ describe('a sign-in that never came back (SPEC 45)', () => {
     expect(after.text).toContain('Disconnect')
   })
 
+  it.each(['invalid_client', 'unauthorized_client'])(
+    'and one that came back with %s: the page leads to where to register again',
+    async (error) => {
+      const alice = createPerson()
+      alice.setCookie(gateway.url, 'user=alice; Path=/')
+      const { authorizationServer } = world
+      authorizationServer.intercept = (_req, res, { path, url }) => {
+        if (path !== '/auth') return false
+        const { redirect_uri = '', state = '' } = Object.fromEntries(new URL(url, gateway.url).searchParams)
+        const answer = new URLSearchParams({ error, state, iss: authorizationServer.issuer })
+        res.writeHead(303, { location: `${redirect_uri}?${answer}` }).end()
+        return true
+      }
+      const failed = await alice.follow(`${gateway.url}/mcp/notes/page`)
+      expect(failed.text).toContain('client_invalid')
+      const [, link = ''] = /<a class="button" href="([^"]*)"/.exec(failed.text) ?? []
+      expect(link).toBe(`${gateway.url}/api/oauth/connections`)
+      expect((await alice.open(link)).text).toContain('Register again')
+      // It is finished nevertheless: its address leads nowhere any more.
+      expect((await alice.open(failed.url)).text).toContain('flow_not_found')
+
+      authorizationServer.intercept = undefined
+      authorizationServer.forgetClient((await only()).clientId ?? '')
+      expect((await registerAgain(alice)).status).toBe(200)
+      expect(authorizationServer.count('POST', '/reg')).toBe(2)
+      expect((await alice.signIn(`${gateway.url}/mcp/notes/page`)).text).toContain('alice')
+      expect((await alice.open(link)).text).not.toContain('Register again')
+    },
+  )
+
   it('registers once for several who are stranded, and not again for ten minutes', async () => {
     const [alice, bob] = [await strand('alice'), createPerson()]
     bob.setCookie(gateway.url, 'user=bob; Path=/')

@@ -285,6 +285,12 @@ describe('the authorization response, before any token request (SPEC 28)', () =>
       'authorization_failed',
       /invalid_scope: a b/,
     ],
+    [
+      'an error about a configured client',
+      { error: 'unauthorized_client' },
+      'authorization_failed',
+      /unauthorized_client/,
+    ],
     ['neither code nor error', {}, 'authorization_failed', /without a code/],
     ['an empty code', { code: '' }, 'authorization_failed', /without a code/],
     ['two codes', { code: ['hush', 'hush'] }, 'authorization_failed', /without a code/],
