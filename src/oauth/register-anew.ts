@@ -255,7 +255,9 @@ async function keepFormer(
   if (registration?.clientId === undefined) return
   const { registrations } = context.records
   const own = formerRegistrationKey(key, registration.clientId)
-  await registrations.save(own, (await registrations.get(own))?.version, registration)
+  // That an earlier attempt was cut off is said until another client is there, no longer.
+  const { cutOffAt: _, ...former } = registration
+  await registrations.save(own, (await registrations.get(own))?.version, former)
   const used = await clientsInUse(context, registration.server)
   const unused = []
   for await (const record of registrations.list(formerRegistrationKey(key, ''))) {

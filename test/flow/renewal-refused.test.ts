@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { HANG_UP } from '../oauth/support.js'
 import { startAuthorizationServer } from '../support/authorization-server.js'
 import { startDcrGateway, type DcrGateway } from '../support/dcr-gateway.js'
 import { startWorld, type World } from '../support/gateway.js'
@@ -45,6 +46,32 @@ async function start(clientName: string, port?: number): Promise<void> {
   })
   expect(begun.status).toBe(302)
 }
+
+describe('a replacement that was cut off', () => {
+  it('is said at each start, until the client is replaced', async () => {
+    const said = () =>
+      gateway.log.filter((line) => line.includes('was cut off; the next sign-in registers again'))
+    world.authorizationServer.intercept = (_req, res, request) => {
+      const isMeant = request.method === 'POST' && request.path === '/reg'
+      if (isMeant) HANG_UP(res, request)
+      return isMeant
+    }
+    for (const times of [0, 1, 1]) {
+      const { port } = gateway
+      await gateway.close()
+      await start('Renamed', port)
+      expect(said()).toHaveLength(times)
+    }
+    world.authorizationServer.intercept = undefined
+    for (const times of [1, 0]) {
+      const { port } = gateway
+      await gateway.close()
+      await start('Renamed', port)
+      expect(said()).toHaveLength(times)
+    }
+    expect(await gateway.dcr.registrations.list()).toHaveLength(2)
+  })
+})
 
 const stored = (): string => readFileSync(gateway.storePath, 'utf8')
 

@@ -117,6 +117,18 @@ describe('no client is left behind at the issuer', () => {
     expect(issuer.clients.size).toBeLessThan(12)
   })
 
+  it('by which somebody was connected who has to sign in again: that is no use', async () => {
+    issuer.fault.PUT = status(405)
+    await ensure({ scope: 's0' })
+    await connect('c1', 'ann', { status: 'needs_authorization' })
+    for (let n = 1; n < 14; n++) {
+      context.pass(1000)
+      await ensure({ scope: `s${n}` })
+    }
+    expect(await ids()).not.toContain('c1')
+    expect(issuer.clients.has('c1')).toBe(false)
+  })
+
   it('though its deletion failed: it is tried again', async () => {
     issuer.fault.PUT = status(405)
     issuer.fault.DELETE = status(503)
