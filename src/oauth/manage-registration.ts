@@ -329,8 +329,18 @@ function answered(
   const method = body['token_endpoint_auth_method'] ?? changes['token_endpoint_auth_method']
   const scope = scopeString(body['scope'])
   const isNewSecret = secret !== clientSecret || expiresAt !== clientSecretExpiresAt
-  const hasSecret =
-    (method === 'client_secret_basic' || method === 'client_secret_post') && secret !== undefined
+  const isPossible =
+    method === 'none' ||
+    ((method === 'client_secret_basic' || method === 'client_secret_post') && secret !== undefined)
+  if (method !== undefined && !isPossible) {
+    context.logger.warn(
+      'a client is to authenticate in a way that is not possible here; it is used as before',
+      {
+        server,
+        method: quoteUntrusted(method),
+      },
+    )
+  }
   return {
     ...(secret !== undefined && { clientSecret: secret }),
     ...(expiresAt !== undefined && { clientSecretExpiresAt: expiresAt }),
@@ -338,7 +348,7 @@ function answered(
     ...(scope !== undefined && { registeredScope: scope }),
     ...(isBearerToken(token) && { registrationAccessToken: token }),
     ...(isManagementUri(uri, [issuer, registrationClientUri]) && { registrationClientUri: uri }),
-    ...((method === 'none' || hasSecret) && { tokenEndpointAuthMethod: method }),
+    ...(isPossible && { tokenEndpointAuthMethod: method }),
     // A client that has become public has a secret no more, and nothing that expires.
     ...(method === 'none' &&
       tokenEndpointAuthMethod !== 'none' &&

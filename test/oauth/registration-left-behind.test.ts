@@ -297,6 +297,19 @@ describe('dcr.registrations', () => {
     expect(await ids()).toEqual(['c1'])
   })
 
+  it('keeps the method that works, and says so in the log, where the issuer changes it to one that does not', async () => {
+    await ensure()
+    issuer.amend = () => ({ token_endpoint_auth_method: 'private_key_jwt' })
+    const { tokenEndpointAuthMethod } = await registrations().update(await id(), {
+      contacts: ['a@b.example'],
+    })
+    expect(tokenEndpointAuthMethod).toBe('none')
+    const warnings = context.log.filter(({ level }) => level === 'warn')
+    const said = { details: { server: 'notes', method: 'private_key_jwt' } }
+    // It is read before it is replaced.
+    expect(warnings).toMatchObject([said, said])
+  })
+
   it('does not move a client that was replaced to another redirect URI', async () => {
     issuer.fault.PUT = status(405)
     await ensure()
