@@ -79,14 +79,12 @@ export function postgresStore(options: PostgresStoreOptions): PostgresStore {
     }
   }
 
-  /** What has expired is not seen any more, but takes room. */
+  /** What has expired is not seen any more, but takes room. Nobody waits for it. */
   async function sweep(): Promise<void> {
     if (clock() < sweepAt) return
     sweepAt = clock() + SWEEP_EVERY_MS
-    for (const table of TABLES) {
-      const text = `delete from ${nameOf(table)} where record_expires_at <= $1`
-      await statement('write', text, [clock()]).catch(() => undefined)
-    }
+    for (const table of TABLES)
+      await run(`delete from ${nameOf(table)} where record_expires_at <= $1`, [clock()])
   }
 
   return {
@@ -104,7 +102,6 @@ export function postgresStore(options: PostgresStoreOptions): PostgresStore {
     },
 
     async compareAndSet(collection, key, expected, data, { expiresAt } = {}) {
-      await sweep()
       const table = tableOf(collection)
       const columns: [string, unknown][] = [
         ['version', newVersion()],
@@ -118,6 +115,8 @@ export function postgresStore(options: PostgresStoreOptions): PostgresStore {
         ...(expected === undefined ? [] : [expected]),
         ...columns.map(([, value]) => value),
       ])
+      // Tried again at a later write, where it fails.
+      void sweep().catch(() => undefined)
       return rowCount === 1
     },
 
