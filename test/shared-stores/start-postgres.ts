@@ -58,8 +58,11 @@ async function executables(directory: string, identity: NonNullable<Command['ide
     await run(process.execPath, ['scripts/hydrate-symlinks.js'], { cwd: packed })
   const native = join(packed, 'native')
   if (identity.uid === undefined || isOpenToAll(native)) return join(native, 'bin')
-  cpSync(native, join(directory, 'native'), { recursive: true, verbatimSymlinks: true })
-  return join(directory, 'native/bin')
+  const copy = join(directory, 'native')
+  cpSync(native, copy, { recursive: true, verbatimSymlinks: true })
+  // It is the server's own process that removes it in the end.
+  await run('chown', ['-R', `${identity.uid}:${identity.gid}`, copy])
+  return join(copy, 'bin')
 }
 
 function isOpenToAll(path: string): boolean {
