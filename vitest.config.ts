@@ -30,6 +30,7 @@ export default defineConfig({
             'test/clients/**',
             'test/keycloak/**',
             'test/package/**',
+            'test/deployment/**',
           ],
         },
       },
