@@ -17,6 +17,9 @@ export default defineConfig({
   test: {
     reporters: ['default', './test/reporter.ts'],
     testTimeout: 20_000,
+    isolate: false,
+    maxWorkers: '100%',
+    setupFiles: ['test/setup.ts'],
     projects: [
       {
         extends: true,

@@ -48,13 +48,12 @@ export function createGuardedFetch(options: GuardedFetchOptions): GuardedFetch {
 
   return async function guardedFetch(input, init, reach, { headersOnly = false } = {}) {
     const url = assertEndpointUrl(input, 'URL of a request')
-    const deadline = AbortSignal.timeout(timeout)
-    const signal = init?.signal ? AbortSignal.any([deadline, init.signal]) : deadline
+    const abort = createAbort(timeout, init?.signal)
     let failure = 'could not be reached'
     try {
       const response = await fetch(url, {
         ...init,
-        signal,
+        signal: abort.signal,
         redirect: 'manual',
         // Node's fetch takes an undici dispatcher; its types do not say so.
         ...({ dispatcher: agentFor(reach) } as object),
@@ -71,10 +70,39 @@ export function createGuardedFetch(options: GuardedFetchOptions): GuardedFetch {
       return await buffered(response, url, maxBytes)
     } catch (error) {
       if (error instanceof McpDcrError) throw error
-      if (deadline.aborted) throw timedOut(url, timeout)
+      if (abort.isLate()) throw timedOut(url, timeout)
       if (init?.signal?.aborted === true) failure = 'was not waited for: the caller gave up'
       throw networkError(error, url, failure)
+    } finally {
+      abort.detach()
     }
+  }
+}
+
+/**
+ * Aborts after a time, or with the caller's signal, until it is detached. Nothing may abort what has failed: Node 20's
+ * fetch ends the process then, where the answer had too many content encodings.
+ */
+function createAbort(
+  timeout: number,
+  callers: AbortSignal | null | undefined,
+): { signal: AbortSignal; isLate(): boolean; detach(): void } {
+  const controller = new AbortController()
+  let late = false
+  const timer = setTimeout(() => {
+    late = true
+    controller.abort(new DOMException('The operation was aborted due to timeout', 'TimeoutError'))
+  }, timeout)
+  const follow = (): void => controller.abort(callers?.reason)
+  if (callers?.aborted === true) follow()
+  else callers?.addEventListener('abort', follow, { once: true })
+  return {
+    signal: controller.signal,
+    isLate: () => late,
+    detach() {
+      clearTimeout(timer)
+      callers?.removeEventListener('abort', follow)
+    },
   }
 }
 

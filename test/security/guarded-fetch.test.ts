@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { inspect } from 'node:util'
 import { brotliCompressSync, constants, deflateSync, gzipSync } from 'node:zlib'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { createGuardedFetch, type GuardedFetchOptions } from '../../src/security/guarded-fetch.js'
 import { failure, serve, serveRaw, unusedPort } from './fetch-support.js'
 
@@ -173,6 +173,21 @@ describe('a large answer is refused', () => {
       res.writeHead(200, { 'content-encoding': Array(100).fill('gzip').join(', ') }).end(bomb),
     )
     expect((await failure(get(port))).code).toBe('request_failed')
+  })
+
+  it('nor do they end the process when the time is up, or the caller gives up, afterwards', async () => {
+    const encodings = Array(10).fill('gzip').join(', ')
+    const { port } = await serve((_req, res) =>
+      res.writeHead(200, { 'content-encoding': encodings }).end(bomb),
+    )
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const caller = new AbortController()
+    expect((await failure(get(port, { signal: caller.signal }))).code).toBe('request_failed')
+    // What is thrown there, nobody can catch: the test run reports it.
+    vi.advanceTimersByTime(10_000)
+    caller.abort()
+    await new Promise(setImmediate)
   })
 
   it.each([

@@ -12,6 +12,12 @@ interface HeldClient {
 const heldByStore = new Map<string, readonly HeldClient[]>()
 const holders: (() => Promise<readonly HeldClient[]>)[] = []
 
+/** Begins anew, with each test file. */
+export function forgetHeld(): void {
+  heldByStore.clear()
+  holders.length = 0
+}
+
 /** Notes a gateway's registrations before it closes. */
 export async function noteRegistrations(store: string, { registrations }: McpDcr): Promise<void> {
   heldByStore.set(store, await registrations.list())
