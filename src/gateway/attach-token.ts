@@ -1,7 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import { McpDcrError } from '../errors.js'
 import type { Connection, Server } from '../model.js'
-import { connectionKey } from '../store/records.js'
+import { needsAuthorization } from '../oauth/refresh.js'
+import { connectionKey, type Versioned } from '../store/records.js'
 import type { GatewayContext } from './context.js'
 import { refreshInTime } from './refresh-in-time.js'
 import { replaceHeader } from './replace-header.js'
@@ -26,10 +27,11 @@ export async function liveConnection(
   const key = connectionKey(user, server.name)
   const recalled = await records.connections.recall(key, (value) => usable(server, value) !== undefined)
   const connection = usable(server, recalled?.value)
-  if (connection?.expiresAt === undefined) return connection
+  if (recalled === undefined || connection?.expiresAt === undefined) return connection
   const remaining = connection.expiresAt - clock()
   if (remaining > refreshAhead(connection, connection.expiresAt)) return connection
-  if (connection.refreshToken === undefined) return remaining > 0 ? connection : undefined
+  if (connection.refreshToken === undefined)
+    return remaining > 0 ? connection : usable(server, await dropExpired(context, key, recalled))
   if (remaining > 0 && (context.refreshPauses.get(key) ?? 0) > clock()) return connection
   try {
     return usable(server, await refreshInTime(context, server, connection))
@@ -37,6 +39,20 @@ export async function liveConnection(
     if (remaining <= 0 || !(error instanceof McpDcrError && PASSING.has(error.code))) throw error
     context.refreshPauses.set(key, clock() + REFRESH_PAUSE)
     return connection
+  }
+}
+
+/** What is held afterwards: another request may have been told first, or the person signed in again. */
+async function dropExpired(
+  { oauth }: GatewayContext,
+  key: string,
+  held: Versioned<Connection>,
+): Promise<Connection | undefined> {
+  try {
+    return await needsAuthorization(oauth, key, held, 'token_expired')
+  } catch {
+    // That the store cannot be written is no reason to refuse a request that may need no token.
+    return undefined
   }
 }
 

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { McpDcrEvent } from '../../src/index.js'
 import { createEmit } from '../../src/oauth/events.js'
 import { recordingLogger } from '../store/support.js'
+import type { AuthorizationServerOptions } from '../support/authorization-server.js'
 import { startDcrGateway, type DcrGateway } from '../support/dcr-gateway.js'
 import { startWorld, type World } from '../support/gateway.js'
 import { createPerson, type Person } from '../support/person.js'
@@ -14,11 +15,13 @@ let events: McpDcrEvent[]
 /** What the hook does beside noting the event. */
 let onEvent: (event: McpDcrEvent) => void | Promise<void>
 
-beforeEach(async () => {
+beforeEach(() => start())
+
+async function start(authorizationServer: AuthorizationServerOptions = {}): Promise<void> {
   now = Date.now()
   events = []
   onEvent = () => undefined
-  world = await startWorld({ authorizationServer: { accessTokenLifetime: 300 } })
+  world = await startWorld({ authorizationServer: { accessTokenLifetime: 300, ...authorizationServer } })
   gateway = await startDcrGateway({
     servers: { notes: world.mcpServer.url },
     options: () => ({
@@ -31,12 +34,14 @@ beforeEach(async () => {
   })
   alice = createPerson()
   alice.setCookie(gateway.url, 'user=alice; Path=/')
-})
+}
 
-afterEach(async () => {
+afterEach(() => stop())
+
+async function stop(): Promise<void> {
   await gateway.close()
   await world.close()
-})
+}
 
 const visit = (): Promise<{ status: number }> => alice.signIn(`${gateway.url}/mcp/notes/page`)
 const types = (): string[] => events.map(({ type }) => type)
@@ -87,6 +92,23 @@ describe('onEvent', () => {
       { type: 'refreshed' },
       { type: 'needs_authorization', user: 'alice', reason: 'token_rejected' },
     ])
+  })
+
+  it('is told, once, of a token that has expired and cannot be refreshed', async () => {
+    await stop()
+    await start({ refreshTokens: 'never' })
+    await visit()
+    now += 300_000
+    const pages = [1, 2, 3].map(() => alice.open(`${gateway.url}/mcp/notes/page`))
+    for (const { status } of await Promise.all(pages)) expect(status).toBe(302)
+    expect(events.slice(2)).toMatchObject([
+      { type: 'needs_authorization', user: 'alice', reason: 'token_expired', at: now },
+    ])
+    expect(await gateway.dcr.connections('alice')).toMatchObject([
+      { state: 'needs_authorization', reason: 'token_expired' },
+    ])
+    await visit()
+    expect(await state()).toBe('connected')
   })
 
   it('is told of the connections that forgetting a server ends, then of its client', async () => {
