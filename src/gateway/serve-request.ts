@@ -5,6 +5,7 @@ import { connectionKey } from '../store/records.js'
 import { errorAnswer, sendAnswer, toMcpDcrError } from './answer.js'
 import { liveConnection, replaceAuthorization } from './attach-token.js'
 import { authorizeUrl, baseUrlOf } from './base-url.js'
+import { isNavigation } from './caller.js'
 import { noteAnswer, type GatewayContext } from './context.js'
 import { hideFlowCookies } from './flow-cookie.js'
 import { identifyUser } from './identify-user.js'
@@ -226,9 +227,15 @@ function failure(visit: Visit, thrown: unknown, server?: Server): Answer | Promi
 }
 
 /** An MCP client that opens a stream for messages, or ends its session. */
-function isOfMcpSession({ method, headers }: Request): boolean {
+function isOfMcpSession(req: Request): boolean {
+  const { method, headers } = req
   if (method === 'DELETE') return headers['mcp-session-id'] !== undefined
-  return method === 'GET' && headers.accept?.trim() === 'text/event-stream'
+  if (method !== 'GET' || isNavigation(req)) return false
+  return (
+    headers['mcp-session-id'] !== undefined ||
+    headers['mcp-protocol-version'] !== undefined ||
+    headers.accept?.includes('text/event-stream') === true
+  )
 }
 
 /** After a 401 it would begin an authorization of its own; a 405 says that there is no such thing here (MCP, Streamable HTTP). */

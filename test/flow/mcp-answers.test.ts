@@ -201,17 +201,31 @@ describe('a client of MCP up to 2025-11-25', () => {
     expect([status, 'id' in body, body.error?.data?.['code']]).toEqual([403, false, 'authorization_required'])
   })
 
-  it('is told that there is no stream and no session to end, not to authorize itself', async () => {
-    const headers = { 'x-user': 'alice', 'mcp-session-id': 'lost' }
-    for (const request of [
-      { method: 'GET', headers: { ...headers, accept: 'text/event-stream' } },
-      { method: 'DELETE', headers },
-    ]) {
-      const answer = await fetch(`${gateway.url}/mcp/notes`, request)
+  it.each<[string, string, Record<string, string>]>([
+    ['GET', 'that accepts a stream', { accept: 'text/event-stream' }],
+    ['GET', 'that accepts JSON too', { accept: 'application/json, text/event-stream' }],
+    ['GET', 'in a session', { 'mcp-session-id': 'lost' }],
+    ['GET', 'of a version', { 'mcp-protocol-version': '2025-11-25' }],
+    ['DELETE', 'in a session', { 'mcp-session-id': 'lost' }],
+  ])(
+    'is told that there is no stream and no session to end, not to authorize itself, by a %s %s',
+    async (method, _what, headers) => {
+      const answer = await fetch(`${gateway.url}/mcp/notes`, {
+        method,
+        headers: { 'x-user': 'alice', ...headers },
+      })
       expect([answer.status, answer.headers.get('allow')]).toEqual([405, 'POST'])
       expect(answer.headers.get('www-authenticate')).toBeNull()
       await answer.body?.cancel()
-    }
+    },
+  )
+
+  it('that is a browser is led to the sign-in all the same', async () => {
+    const headers = { accept: 'text/html, text/event-stream', 'mcp-session-id': 'lost' }
+    const page = await createPerson().open(`${gateway.url}/mcp/notes`, {
+      headers: { 'x-user': 'alice', ...headers },
+    })
+    expect(page.status).toBe(302)
   })
 
   it('is told what is wrong where signing in is not possible', async () => {
