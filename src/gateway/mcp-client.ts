@@ -11,9 +11,6 @@ export interface McpClient {
   readonly opensUrls: boolean
 }
 
-/** What is known of a client that has said nothing. */
-const UNKNOWN: McpClient = { isModern: false, opensUrls: false }
-
 /** The first version whose requests say who sends them, in `_meta`. */
 const FIRST_MODERN = '2026-07-28'
 /** The first with URL elicitation. */
@@ -33,19 +30,27 @@ export interface McpSessions {
 const MAX_SESSIONS = 10_000
 
 export function createMcpSessions(): McpSessions {
-  const sessions = new BoundedMap<string, McpClient>(MAX_SESSIONS)
+  const sessions = new BoundedMap<string, Said>(MAX_SESSIONS)
   const keyOf = (server: string, sessionId: string): string => JSON.stringify([server, sessionId])
+  function saidBefore(req: IncomingMessage, server: string): Said | undefined {
+    const sessionId = sessionIdOf(req)
+    const said = sessionId === undefined ? undefined : sessions.get(keyOf(server, sessionId))
+    // A client proposes one version, and may be answered with another: its requests say which.
+    return said && { ...said, version: req.headers['mcp-protocol-version'] ?? said.version }
+  }
   return {
     clientOf(req, server, request) {
-      const sessionId = sessionIdOf(req)
-      return (
-        declared(request) ??
-        (sessionId === undefined ? undefined : sessions.get(keyOf(server, sessionId))) ??
-        UNKNOWN
-      )
+      const { _meta: meta } = request.params
+      if (isObject(meta) && isVersion(meta[VERSION])) {
+        const said = { version: meta[VERSION], hasUrls: hasUrls(meta[CAPABILITIES]) }
+        return { isModern: said.version >= FIRST_MODERN, opensUrls: opensUrls(said) }
+      }
+      const said = saidBy(request) ?? saidBefore(req, server)
+      return { isModern: false, opensUrls: said !== undefined && opensUrls(said) }
     },
     open(server, sessionId, initialize) {
-      sessions.set(keyOf(server, sessionId), declared(initialize) ?? UNKNOWN)
+      const said = saidBy(initialize)
+      if (said !== undefined) sessions.set(keyOf(server, sessionId), said)
     },
   }
 }
@@ -56,18 +61,29 @@ export function sessionIdOf({ headers }: IncomingMessage): string | undefined {
   return typeof id === 'string' && id !== '' ? id : undefined
 }
 
-/** What the request says of its sender: in `initialize` (up to 2025-11-25), or in its `_meta`. */
-function declared({ method, params }: McpRequest): McpClient | undefined {
-  const { _meta: meta } = params
-  if (isObject(meta) && typeof meta[VERSION] === 'string') return clientOf(meta[VERSION], meta[CAPABILITIES])
-  if (method !== 'initialize' || typeof params['protocolVersion'] !== 'string') return undefined
-  return clientOf(params['protocolVersion'], params['capabilities'])
+/** What a client says of itself. */
+interface Said {
+  /** As it came. */
+  readonly version: unknown
+  /** Whether it declares `elicitation.url`. */
+  readonly hasUrls: boolean
 }
 
-function clientOf(version: string, capabilities: unknown): McpClient {
+/** Up to 2025-11-25. */
+function saidBy({ method, params }: McpRequest): Said | undefined {
+  if (method !== 'initialize') return undefined
+  return { version: params['protocolVersion'], hasUrls: hasUrls(params['capabilities']) }
+}
+
+function hasUrls(capabilities: unknown): boolean {
   const elicitation = isObject(capabilities) ? capabilities['elicitation'] : undefined
-  return {
-    isModern: version >= FIRST_MODERN,
-    opensUrls: version >= FIRST_WITH_URLS && isObject(elicitation) && isObject(elicitation['url']),
-  }
+  return isObject(elicitation) && isObject(elicitation['url'])
+}
+
+function opensUrls({ version, hasUrls }: Said): boolean {
+  return hasUrls && isVersion(version) && version >= FIRST_WITH_URLS
+}
+
+function isVersion(value: unknown): value is string {
+  return typeof value === 'string' && /^\d{4}-\d\d-\d\d$/.test(value)
 }

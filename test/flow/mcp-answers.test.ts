@@ -150,14 +150,18 @@ describe('a client of MCP up to 2025-11-25', () => {
     ['a list', [URLS], '2025-11-25'],
     ['null', null, '2025-11-25'],
     ['a version that is no text', URLS, 20251125],
+    ['a version that is none', URLS, 'zzz'],
   ])('that declares %s gets an error whose message has the URL', async (_name, capabilities, version) => {
     expectError(await post(initialize(capabilities, version)), 7)
   })
 
   /** A session that was opened while its user was connected, and lost that. */
-  async function session(capabilities: unknown): Promise<Record<string, string>> {
+  async function session(
+    capabilities: unknown,
+    proposed = '2025-11-25',
+  ): Promise<Record<'mcp-session-id' | 'mcp-protocol-version', string>> {
     await signIn()
-    const opened = await post(initialize(capabilities))
+    const opened = await post(initialize(capabilities, proposed))
     const id = opened.headers.get('mcp-session-id') ?? ''
     expect(id).not.toBe('')
     await gateway.dcr.disconnect('alice', 'notes')
@@ -169,6 +173,29 @@ describe('a client of MCP up to 2025-11-25', () => {
     expectElicitation(await post(rpc('tools/call', CALL, 'a'), headers), 'a')
     expectElicitation(await post(rpc('tools/list', {}, 0), headers), 0)
     expectElicitation(await post(rpc('prompts/get', { name: 'x' }), headers), 7)
+  })
+
+  it.each(['2026-07-28', '2025-11-25', 'zzz'])(
+    'is answered in the version of its session, whatever it had proposed (%s)',
+    async (proposed) => {
+      const { 'mcp-session-id': id } = await session(URLS, proposed)
+      const call = (version: string) =>
+        post(rpc('tools/call', CALL), { 'mcp-session-id': id, 'mcp-protocol-version': version })
+      expectElicitation(await call('2025-11-25'), 7)
+      for (const version of ['2025-06-18', '2025-03-26', 'zzz']) expectToolText(await call(version), 7)
+    },
+  )
+
+  it('is answered in the version that it had proposed, where its requests name none', async () => {
+    const { 'mcp-session-id': now } = await session(URLS)
+    expectElicitation(await post(rpc('tools/call', CALL), { 'mcp-session-id': now }), 7)
+    const { 'mcp-session-id': before } = await session(URLS, '2025-06-18')
+    expectToolText(await post(rpc('tools/call', CALL), { 'mcp-session-id': before }), 7)
+  })
+
+  it('that opens URLs is asked to by initialize, whatever later version it proposes', async () => {
+    expectElicitation(await post(initialize(URLS, '2026-07-28')), 7)
+    expectElicitation(await post(initialize(URLS), { 'mcp-protocol-version': '2025-06-18' }), 7)
   })
 
   it('gets the URL as a tool’s text, and as an error’s message, where it opens none', async () => {
@@ -295,6 +322,14 @@ describe('a client of MCP 2026-07-28', () => {
     expectToolText(text, 7)
     expect(text.body.result?.['resultType']).toBe('complete')
   })
+
+  it.each(['zzz', '', '2026-07-28 ', '9999', 20260728])(
+    'is none where the version that it names is none (%j)',
+    async (version) => {
+      const meta = { ...(modern()['_meta'] as Json), 'io.modelcontextprotocol/protocolVersion': version }
+      expectToolText(await post(rpc('tools/call', { ...CALL, _meta: meta })), 7)
+    },
+  )
 
   it('is asked again until the person is connected: to accept is not to be done', async () => {
     let state = await askedForInput()
