@@ -3,6 +3,20 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { AuthorizationRequiredDetails, ElicitationCompleteDetails, Options } from '../../src/index.js'
 import { startDcrGateway, type DcrGateway } from '../support/dcr-gateway.js'
 import { express4, startWorld, type World } from '../support/gateway.js'
+import {
+  CALL,
+  expectations,
+  initialize,
+  MCP,
+  modern,
+  modernCall,
+  modernRetry,
+  postMcp,
+  rpc,
+  URLS,
+  type Answer,
+  type Json,
+} from '../support/mcp-caller.js'
 import { createPerson } from '../support/person.js'
 
 let world: World
@@ -61,84 +75,16 @@ async function signIn(user = 'alice'): Promise<void> {
 
 const connectUrl = (): string => `${gateway.url}/api/oauth/authorize/notes`
 
-type Json = Record<string, unknown>
+const { expectElicitation, expectToolText, expectError, expectInputRequired } = expectations(connectUrl)
 
-interface Answer {
-  readonly status: number
-  readonly headers: Headers
-  readonly body: Json & { error?: Json & { data?: Json }; result?: Json }
-}
-
-const MCP = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
-
-async function post(body: unknown, headers: Record<string, string> = {}, user = 'alice'): Promise<Answer> {
-  const answer = await fetch(`${gateway.url}/mcp/notes`, {
-    method: 'POST',
-    headers: { ...MCP, 'x-user': user, ...headers },
-    body: typeof body === 'string' ? body : JSON.stringify(body),
-  })
-  const text = await answer.text()
-  return {
-    status: answer.status,
-    headers: answer.headers,
-    body: text === '' ? {} : (JSON.parse(text) as Json),
-  }
-}
-
-const rpc = (method: string, params: Json = {}, id: string | number = 7): Json => ({
-  jsonrpc: '2.0',
-  id,
-  method,
-  params,
-})
-const initialize = (capabilities: unknown, protocolVersion: unknown = '2025-11-25'): Json =>
-  rpc('initialize', { protocolVersion, capabilities, clientInfo: { name: 'test', version: '1' } })
-const CALL = { name: 'add', arguments: { a: 1, b: 2 } }
-
-/** What a client of 2026-07-28 sends with each request. */
-const modern = (capabilities: unknown = { elicitation: { url: {} } }): Json => ({
-  _meta: {
-    'io.modelcontextprotocol/protocolVersion': '2026-07-28',
-    'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' },
-    'io.modelcontextprotocol/clientCapabilities': capabilities,
-  },
-})
-
-const URLS = { elicitation: { url: {} } }
-
-function expectElicitation({ status, body }: Answer, id: unknown): { elicitationId: string } {
-  expect([status, body]).toMatchObject([
-    200,
-    { jsonrpc: '2.0', id, error: { code: -32042, message: expect.stringContaining(connectUrl()) as string } },
-  ])
-  const [elicitation] = body.error?.data?.['elicitations'] as { elicitationId: string }[]
-  expect(elicitation).toEqual({
-    mode: 'url',
-    elicitationId: expect.stringMatching(/^[\w-]{36}$/) as string,
-    url: connectUrl(),
-    message: expect.stringContaining('notes') as string,
-  })
-  return elicitation as { elicitationId: string }
-}
-
-function expectToolText({ status, body }: Answer, id: unknown): void {
-  expect([status, body]).toMatchObject([200, { jsonrpc: '2.0', id, result: { isError: true } }])
-  expect(body.result?.['content']).toEqual([
-    { type: 'text', text: expect.stringContaining(connectUrl()) as string },
-  ])
-}
-
-function expectError({ status, body }: Answer, id: unknown): void {
-  expect([status, body]).toMatchObject([200, { jsonrpc: '2.0', id, error: { code: -32010 } }])
-  expect(body.error?.['message']).toContain(connectUrl())
-  expect(body.error?.data).toMatchObject({ code: 'authorization_required', authorizationUrl: connectUrl() })
-}
+const post = (body: unknown, headers?: Record<string, string>, user?: string): Promise<Answer> =>
+  postMcp(`${gateway.url}/mcp/notes`, body, headers, user)
 
 describe('a client of MCP up to 2025-11-25', () => {
   beforeEach(() => start())
 
   it('that opens URLs is asked to, by initialize', async () => {
-    expectElicitation(await post(initialize(URLS)), 7)
+    expectElicitation(await post(initialize(URLS)))
   })
 
   it.each<[string, unknown, unknown]>([
@@ -152,7 +98,7 @@ describe('a client of MCP up to 2025-11-25', () => {
     ['a version that is no text', URLS, 20251125],
     ['a version that is none', URLS, 'zzz'],
   ])('that declares %s gets an error whose message has the URL', async (_name, capabilities, version) => {
-    expectError(await post(initialize(capabilities, version)), 7)
+    expectError(await post(initialize(capabilities, version)))
   })
 
   /** A session that was opened while its user was connected, and lost that. */
@@ -172,7 +118,7 @@ describe('a client of MCP up to 2025-11-25', () => {
     const headers = await session(URLS)
     expectElicitation(await post(rpc('tools/call', CALL, 'a'), headers), 'a')
     expectElicitation(await post(rpc('tools/list', {}, 0), headers), 0)
-    expectElicitation(await post(rpc('prompts/get', { name: 'x' }), headers), 7)
+    expectElicitation(await post(rpc('prompts/get', { name: 'x' }), headers))
   })
 
   it.each(['2026-07-28', '2025-11-25', 'zzz'])(
@@ -181,21 +127,21 @@ describe('a client of MCP up to 2025-11-25', () => {
       const { 'mcp-session-id': id } = await session(URLS, proposed)
       const call = (version: string) =>
         post(rpc('tools/call', CALL), { 'mcp-session-id': id, 'mcp-protocol-version': version })
-      expectElicitation(await call('2025-11-25'), 7)
-      for (const version of ['2025-06-18', '2025-03-26', 'zzz']) expectToolText(await call(version), 7)
+      expectElicitation(await call('2025-11-25'))
+      for (const version of ['2025-06-18', '2025-03-26', 'zzz']) expectToolText(await call(version))
     },
   )
 
   it('is answered in the version that it had proposed, where its requests name none', async () => {
     const { 'mcp-session-id': now } = await session(URLS)
-    expectElicitation(await post(rpc('tools/call', CALL), { 'mcp-session-id': now }), 7)
+    expectElicitation(await post(rpc('tools/call', CALL), { 'mcp-session-id': now }))
     const { 'mcp-session-id': before } = await session(URLS, '2025-06-18')
-    expectToolText(await post(rpc('tools/call', CALL), { 'mcp-session-id': before }), 7)
+    expectToolText(await post(rpc('tools/call', CALL), { 'mcp-session-id': before }))
   })
 
   it('that opens URLs is asked to by initialize, whatever later version it proposes', async () => {
-    expectElicitation(await post(initialize(URLS, '2026-07-28')), 7)
-    expectElicitation(await post(initialize(URLS), { 'mcp-protocol-version': '2025-06-18' }), 7)
+    expectElicitation(await post(initialize(URLS, '2026-07-28')))
+    expectElicitation(await post(initialize(URLS), { 'mcp-protocol-version': '2025-06-18' }))
   })
 
   it('gets the URL as a tool’s text, and as an error’s message, where it opens none', async () => {
@@ -206,8 +152,8 @@ describe('a client of MCP up to 2025-11-25', () => {
 
   it('gets the text where nothing is known of its session', async () => {
     await session(URLS)
-    expectToolText(await post(rpc('tools/call', CALL), { 'mcp-session-id': 'another' }), 7)
-    expectToolText(await post(rpc('tools/call', CALL)), 7)
+    expectToolText(await post(rpc('tools/call', CALL), { 'mcp-session-id': 'another' }))
+    expectToolText(await post(rpc('tools/call', CALL)))
   })
 
   it('gets an answer for each request of a batch (2025-03-26)', async () => {
@@ -265,7 +211,7 @@ describe('a client of MCP up to 2025-11-25', () => {
 
   it('tells whoever has its session when the person has signed in', async () => {
     const headers = await session(URLS)
-    const { elicitationId } = expectElicitation(await post(rpc('tools/call', CALL), headers), 7)
+    const { elicitationId } = expectElicitation(await post(rpc('tools/call', CALL), headers))
     expect(completed).toEqual([])
     await signIn('alice')
     expect(completed).toEqual([
@@ -279,33 +225,8 @@ describe('a client of MCP up to 2025-11-25', () => {
 describe('a client of MCP 2026-07-28', () => {
   beforeEach(() => start())
 
-  const call = (more: Json = {}, capabilities: unknown = URLS): Json =>
-    rpc('tools/call', { ...CALL, ...modern(capabilities), ...more })
-
-  async function askedForInput(body: Json = call()): Promise<string> {
-    const answer = await post(body)
-    expect([answer.status, answer.body]).toEqual([
-      200,
-      {
-        jsonrpc: '2.0',
-        id: 7,
-        result: {
-          resultType: 'input_required',
-          inputRequests: {
-            'mcp-dcr': {
-              method: 'elicitation/create',
-              params: { mode: 'url', url: connectUrl(), message: expect.any(String) as string },
-            },
-          },
-          requestState: expect.stringMatching(/^mcp-dcr\./) as string,
-        },
-      },
-    ])
-    return answer.body.result?.['requestState'] as string
-  }
-
-  const retry = (requestState: unknown, action: unknown = 'accept', more: Json = {}): Json =>
-    call({ requestState, inputResponses: { 'mcp-dcr': { action } }, ...more })
+  const askedForInput = async (body: Json = modernCall()): Promise<string> =>
+    expectInputRequired(await post(body))
 
   it.each(['tools/call', 'prompts/get', 'resources/read'])(
     'that opens URLs is asked for input by %s',
@@ -315,11 +236,11 @@ describe('a client of MCP 2026-07-28', () => {
   )
 
   it('gets an error with the URL by other methods, and where it opens no URLs', async () => {
-    expectError(await post(rpc('tools/list', modern())), 7)
-    expectError(await post(rpc('server/discover', modern())), 7)
-    expectError(await post(rpc('prompts/get', modern({}))), 7)
-    const text = await post(call({}, { elicitation: {} }))
-    expectToolText(text, 7)
+    expectError(await post(rpc('tools/list', modern())))
+    expectError(await post(rpc('server/discover', modern())))
+    expectError(await post(rpc('prompts/get', modern({}))))
+    const text = await post(modernCall({}, { elicitation: {} }))
+    expectToolText(text)
     expect(text.body.result?.['resultType']).toBe('complete')
   })
 
@@ -327,15 +248,15 @@ describe('a client of MCP 2026-07-28', () => {
     'is none where the version that it names is none (%j)',
     async (version) => {
       const meta = { ...(modern()['_meta'] as Json), 'io.modelcontextprotocol/protocolVersion': version }
-      expectToolText(await post(rpc('tools/call', { ...CALL, _meta: meta })), 7)
+      expectToolText(await post(rpc('tools/call', { ...CALL, _meta: meta })))
     },
   )
 
   it('is asked again until the person is connected: to accept is not to be done', async () => {
     let state = await askedForInput()
-    for (let round = 0; round < 3; round++) state = await askedForInput(retry(state))
+    for (let round = 0; round < 3; round++) state = await askedForInput(modernRetry(state))
     await signIn()
-    const served = await post(retry(state))
+    const served = await post(modernRetry(state))
     expect(JSON.stringify(served.body)).not.toContain('input_required')
     // The MCP server is of an older version, and says so itself: it was asked.
     expect(world.mcpServer.requests.at(-1)?.authorization).toMatch(/^Bearer ey/)
@@ -345,8 +266,8 @@ describe('a client of MCP 2026-07-28', () => {
     options = { elicitationWait: 600_000 }
     await gateway.close()
     await start()
-    const held = post(retry(await askedForInput()))
-    const asked = post(call({ requestState: await askedForInput() }))
+    const held = post(modernRetry(await askedForInput()))
+    const asked = post(modernCall({ requestState: await askedForInput() }))
     await signIn('bob')
     await signIn()
     for (const { body } of await Promise.all([held, asked]))
@@ -360,34 +281,34 @@ describe('a client of MCP 2026-07-28', () => {
     options = { elicitationWait: 1 }
     await gateway.close()
     await start()
-    await askedForInput(retry(await askedForInput()))
+    await askedForInput(modernRetry(await askedForInput()))
   })
 
   it('is not asked without end', async () => {
     let state = await askedForInput()
-    for (let round = 1; round < 20; round++) state = await askedForInput(retry(state))
-    expectToolText(await post(retry(state)), 7)
+    for (let round = 1; round < 20; round++) state = await askedForInput(modernRetry(state))
+    expectToolText(await post(modernRetry(state)))
   })
 
   it.each(['decline', 'cancel'])('is not asked again after %s', async (action) => {
     const state = await askedForInput()
-    const { status, body } = await post(retry(state, action))
+    const { status, body } = await post(modernRetry(state, action))
     expect([status, body.result?.['isError']]).toEqual([200, true])
     expect(JSON.stringify(body)).toContain('declined')
     expect(JSON.stringify(body)).toContain(connectUrl())
   })
 
   it.each<[string, (state: string) => Promise<Answer>]>([
-    ['altered', (state) => post(retry(`${state.slice(0, -4)}AAAA`))],
-    ['made up', () => post(retry('mcp-dcr.eyJhbGciOiJub25lIn0..'))],
-    ['of another request', (state) => post(retry(state, 'accept', { arguments: { a: 1, b: 3 } }))],
-    ['of another method', (state) => post({ ...retry(state), method: 'prompts/get' })],
-    ['of another user', (state) => post(retry(state), {}, 'bob')],
+    ['altered', (state) => post(modernRetry(`${state.slice(0, -4)}AAAA`))],
+    ['made up', () => post(modernRetry('mcp-dcr.eyJhbGciOiJub25lIn0..'))],
+    ['of another request', (state) => post(modernRetry(state, 'accept', { arguments: { a: 1, b: 3 } }))],
+    ['of another method', (state) => post({ ...modernRetry(state), method: 'prompts/get' })],
+    ['of another user', (state) => post(modernRetry(state), {}, 'bob')],
     [
       'too old',
       (state) => {
         now += 10 * 60_000
-        return post(retry(state))
+        return post(modernRetry(state))
       },
     ],
   ])('is refused a requestState that is %s, connected or not', async (_name, use) => {
@@ -492,7 +413,7 @@ describe('other clients', () => {
     cut.abort()
     await expect(request).rejects.toThrow()
     gateway.intercept = undefined
-    expectToolText(await post(rpc('tools/call', CALL)), 7)
+    expectToolText(await post(rpc('tools/call', CALL)))
   })
 })
 
@@ -535,7 +456,7 @@ describe('a gateway that answers in its own way (onAuthorizationRequired)', () =
   it('may leave it to us', async () => {
     options = { onAuthorizationRequired: () => undefined }
     await start()
-    expectToolText(await post(rpc('tools/call', CALL)), 7)
+    expectToolText(await post(rpc('tools/call', CALL)))
   })
 
   it('that fails is an error of the gateway, and nothing of it is shown', async () => {
@@ -556,10 +477,10 @@ describe('a connect URL', () => {
   beforeEach(() => start())
 
   it('binds what comes of it to whoever opens it, and to nobody else', async () => {
-    expectToolText(await post(rpc('tools/call', CALL)), 7)
+    expectToolText(await post(rpc('tools/call', CALL)))
     await signIn('bob')
     expect(await gateway.dcr.connections('bob')).toMatchObject([{ state: 'connected' }])
-    expectToolText(await post(rpc('tools/call', CALL)), 7)
+    expectToolText(await post(rpc('tools/call', CALL)))
   })
 
   it('needs somebody who is signed in to the gateway, and a server that it declares', async () => {
