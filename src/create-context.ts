@@ -66,6 +66,7 @@ export function createContext(config: Config): { context: GatewayContext; close:
     mcpSessions: createMcpSessions(),
     requestStates: createRequestStates(sealer, clock),
     signInWaits: createSignInWaits(),
+    requirements: new WeakMap(),
     elicitations: new BoundedMap(REMEMBERED),
     registeredAgain: new BoundedMap(REMEMBERED),
     warmed: new WeakMap(),

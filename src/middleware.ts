@@ -132,8 +132,8 @@ function fetchFor(context: GatewayContext, user: string, name: string): typeof f
     user,
     serverOf: (url) => (serverOfUrl(servers, url) === server ? server : undefined),
     undeclared: false,
-    onUnauthorized: () => {
-      throw authorizationRequired(server, context.config.baseUrl)
+    onUnauthorized: (_server, challenge) => {
+      throw authorizationRequired(context, { server, user, challenge }, context.config.baseUrl)
     },
   })
 }

@@ -1,4 +1,5 @@
 import type { BoundedMap } from '../bounded-map.js'
+import type { McpDcrError } from '../errors.js'
 import type { Challenge, Connection, Server } from '../model.js'
 import type { OAuthContext } from '../oauth/context.js'
 import type { Config } from '../options.js'
@@ -12,6 +13,13 @@ import type { RequestStates } from './request-state.js'
 import type { SignInWaits } from './sign-in-waits.js'
 import type { StepUps } from './step-up.js'
 
+/** What a sign-in is wanted for. */
+export interface PendingRequirement {
+  readonly server: Server
+  readonly user: string
+  readonly challenge: Challenge | undefined
+}
+
 /** What the gateway's steps and routes share; one per `mcpDcr()`. */
 export interface GatewayContext {
   readonly config: Config
@@ -24,6 +32,8 @@ export interface GatewayContext {
   readonly mcpSessions: McpSessions
   readonly requestStates: RequestStates
   readonly signInWaits: SignInWaits
+  /** What those errors of ours want that say that somebody has to sign in. */
+  readonly requirements: WeakMap<McpDcrError, PendingRequirement>
   /** MCP clients that were asked to open a URL, by user and server, until somebody has signed in there. */
   readonly elicitations: BoundedMap<string, readonly PendingElicitation[]>
   /** When people had a registration made again, in epoch milliseconds, by its key. */

@@ -15,14 +15,18 @@ export interface McpMessage {
   readonly isBatch: boolean
 }
 
+/** What an MCP client has posted that is not known, or not understood: nothing of it can be answered by its id. */
+export const UNREADABLE: McpMessage = { requests: [], isBatch: false }
+
 /** Of one batch; each is answered. */
 const MAX_BATCH = 1000
 
-/** Reads a parsed body; undefined where it is no JSON-RPC 2.0. */
+/** Reads a parsed body; undefined where nothing in it is JSON-RPC 2.0. */
 export function readMcpMessage(body: unknown): McpMessage | undefined {
   const isBatch = Array.isArray(body)
   const items: unknown[] = isBatch ? body : [body]
-  if (items.length === 0 || items.length > MAX_BATCH || !items.every(isJsonRpc)) return undefined
+  if (!items.some(isJsonRpc)) return undefined
+  if (items.length > MAX_BATCH || !items.every(isJsonRpc)) return UNREADABLE
   return { requests: items.filter(isRequest).map(toRequest), isBatch }
 }
 

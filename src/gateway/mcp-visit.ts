@@ -1,13 +1,27 @@
+import type { ServerResponse } from 'node:http'
 import type { Request } from 'express'
-import { AuthorizationRequiredError, McpDcrError } from '../errors.js'
-import type { Server } from '../model.js'
+import { McpDcrError } from '../errors.js'
+import { connectionKey } from '../store/records.js'
 import { authorizeUrl, baseUrlOf } from './base-url.js'
 import type { GatewayContext } from './context.js'
 import type { Answer } from './intercept.js'
 import { INPUT, mcpAnswer, type McpAsker } from './mcp-answer.js'
-import { parseMcpMessage, readMcpMessage, type McpMessage } from './mcp-message.js'
+import {
+  parseMcpMessage,
+  readMcpMessage,
+  UNREADABLE,
+  type McpMessage,
+  type McpRequest,
+} from './mcp-message.js'
 import { readAhead, replaceBody } from './read-ahead.js'
-import { isDeclined, restoredParams, type OpenedState } from './request-state.js'
+import {
+  bringsState,
+  isDeclined,
+  restoredParams,
+  type OpenedState,
+  type RequestState,
+} from './request-state.js'
+import type { Visit } from './visit.js'
 
 /** Of a body that is read ahead, in bytes: of a longer one it is not known what it asks for. */
 const MAX_BODY = 4 * 1024 * 1024
@@ -15,68 +29,116 @@ const MAX_BODY = 4 * 1024 * 1024
 /** What an MCP client asks in one HTTP request. */
 export interface McpVisit {
   readonly message: McpMessage
-  /** The declared server that it asks, and for whom; undefined where that is for a handler to know. */
-  readonly to: { readonly server: Server; readonly user: string } | undefined
-  /** What its retry has brought back. */
-  readonly state: OpenedState
+  /** See {@link Visit}: sessions and retries belong to it. */
+  readonly place: string
+  /** What its retry has brought back; `unread` where that is not looked for before the handler. */
+  readonly state: OpenedState | 'unread'
+}
+
+/** Learns what an MCP client asks, and what its retry has brought back, before its body goes on to a handler. */
+export async function noteMcpRequest(
+  visit: Visit,
+  res: ServerResponse,
+  userOf: () => string | undefined | Promise<string | undefined>,
+): Promise<void> {
+  const message = await readMcpRequest(visit.req)
+  if (message === undefined) return
+  visit.mcp = { message, place: visit.place(), state: 'unread' }
+  if (message === UNREADABLE) return
+  const state = await openRequestState(visit.context, visit.req, res, visit.mcp, userOf)
+  visit.mcp = { ...visit.mcp, state }
 }
 
 /** What an MCP client has posted; undefined where the request is anything else. */
-export async function readMcpRequest(req: Request): Promise<McpMessage | undefined> {
+async function readMcpRequest(req: Request): Promise<McpMessage | undefined> {
   if (req.method !== 'POST') return undefined
   const known = parsedMcpMessage(req)
   if (known !== undefined || !isOfMcpClient(req)) return known
   const body = await readAhead(req, MAX_BODY)
-  return body === undefined ? undefined : parseMcpMessage(body.toString('utf8'))
+  if (body !== undefined) return parseMcpMessage(body.toString('utf8'))
+  const wasParsed = req.readableEnded && req.body !== undefined
+  return wasParsed ? undefined : UNREADABLE
 }
 
 /** The same, where somebody has parsed the body. */
-export function parsedMcpMessage(req: Request): McpMessage | undefined {
+function parsedMcpMessage(req: Request): McpMessage | undefined {
   const body: unknown = req.body
   if (typeof body === 'string' || Buffer.isBuffer(body)) return parseMcpMessage(body.toString())
   return readMcpMessage(body)
 }
 
+/** What is known by now: what was too long to be read ahead, or came without a client's headers, a handler may have parsed. */
+export function mcpVisitOf({ mcp, req, place }: Visit): McpVisit | undefined {
+  if (req.method !== 'POST' || (mcp !== undefined && mcp.message !== UNREADABLE)) return mcp
+  const message = parsedMcpMessage(req)
+  return message === undefined ? mcp : { message, place: place(), state: 'unread' }
+}
+
 /** What every client of MCP's Streamable HTTP transport has to send. */
-function isOfMcpClient({ headers }: Request): boolean {
+export function isOfMcpClient({ method, headers }: Request): boolean {
   return (
+    method === 'POST' &&
     headers['content-type']?.includes('application/json') === true &&
     headers.accept?.includes('text/event-stream') === true
   )
 }
 
+/** Notes the client of a session that this response opens. */
+export function noteSession({ context, mcp }: Visit, header: (name: string) => string | undefined): void {
+  const initialize = mcp?.message.requests.find(({ method }) => method === 'initialize')
+  if (mcp === undefined || initialize === undefined) return
+  const sessionId = header('mcp-session-id')
+  if (sessionId !== undefined) context.mcpSessions.open(mcp.place, sessionId, initialize)
+}
+
 /**
- * Opens what a retry has brought back from an earlier answer of ours, and gives the MCP server's own back its place.
+ * Opens what a retry has brought back from an earlier answer of ours, holds it until its person has signed in, and
+ * gives the MCP server's own back its place.
  *
  * @throws McpDcrError `invalid_request` where it is not good for this request, `access_denied` where the person has declined
  */
-export async function openRequestState(
-  { requestStates, config }: GatewayContext,
+async function openRequestState(
+  context: GatewayContext,
   req: Request,
-  message: McpMessage,
-  { server, user }: NonNullable<McpVisit['to']>,
+  res: ServerResponse,
+  { message, place }: McpVisit,
+  userOf: () => string | undefined | Promise<string | undefined>,
 ): Promise<OpenedState> {
   const [request] = message.requests
-  if (request === undefined || message.isBatch) return 'foreign'
-  const state = await requestStates.open({ server: server.name, user, request })
-  if (state === 'foreign') return state
-  if (state === 'refused') {
+  if (request === undefined || message.isBatch || !bringsState(request)) return 'foreign'
+  const user = await userOf()
+  if (user === undefined) return 'foreign'
+  const state = await context.requestStates.open({ place, user, request })
+  if (state === undefined) {
     throw new McpDcrError('invalid_request', 'The requestState is not that of this request, or is too old.', {
-      server: server.name,
       fix: 'Make the request again without it.',
     })
   }
-  if (isDeclined(request, INPUT)) {
-    throw new McpDcrError('access_denied', `Signing in to the MCP server "${server.name}" was declined.`, {
-      server: server.name,
-      fix: `To use it all the same, open ${authorizeUrl(baseUrlOf(config, req), server.name)} in a browser.`,
-    })
-  }
+  await awaitSignIn(context, req, res, user, request, state)
   const { id, method, params } = request
   const restored = { jsonrpc: '2.0', id, method, params: restoredParams(params, state) }
   if (parsedMcpMessage(req) === undefined) replaceBody(req, Buffer.from(JSON.stringify(restored)))
   else req.body = inTheFormOf(req.body, restored)
   return state
+}
+
+/** A client that was asked to sign in, and asks again, is held until that is done, unless it will not be. */
+async function awaitSignIn(
+  { config, oauth, signIns, signInWaits }: GatewayContext,
+  req: Request,
+  res: ServerResponse,
+  user: string,
+  request: McpRequest,
+  { server, askedAt }: RequestState,
+): Promise<void> {
+  const key = connectionKey(user, server)
+  const held = await oauth.records.connections.recall(key, ({ connectedAt }) => connectedAt >= askedAt)
+  if (Math.max(held?.value.connectedAt ?? 0, signIns.get(key) ?? 0) >= askedAt) return
+  if (!isDeclined(request, INPUT)) return signInWaits.wait(key, config.elicitationWait, res)
+  throw new McpDcrError('access_denied', `Signing in to the MCP server "${server}" was declined.`, {
+    server,
+    fix: `To use it all the same, open ${authorizeUrl(baseUrlOf(config, req), server)} in a browser.`,
+  })
 }
 
 /** As whoever has parsed the body leaves it: an object, text or bytes. */
@@ -89,22 +151,18 @@ function inTheFormOf(body: unknown, value: object): unknown {
 export function answerMcpClient(
   context: GatewayContext,
   req: Request,
-  { message, to, state }: McpVisit,
+  { message, place, state }: McpVisit,
   error: McpDcrError,
 ): Promise<Answer> {
-  // A handler that asks several servers has no use for what is brought back.
-  const isOfServer = error instanceof AuthorizationRequiredError && error.server === to?.server.name
+  const { mcpSessions, requestStates, requirements } = context
+  const requirement = state === 'unread' ? undefined : requirements.get(error)
+  const before = typeof state === 'object' ? state : undefined
   const askers = message.requests.map((request): McpAsker => ({
     request,
-    client: context.mcpSessions.clientOf(req, to?.server.name ?? '', request),
+    client: mcpSessions.clientOf(req, place, request),
     requestState:
-      to !== undefined && isOfServer
-        ? () =>
-            context.requestStates.seal(
-              { server: to.server.name, user: to.user, request },
-              typeof state === 'object' ? state : undefined,
-            )
-        : undefined,
+      requirement &&
+      (() => requestStates.seal({ place, user: requirement.user, request }, requirement.server.name, before)),
   }))
   return mcpAnswer(message, askers, error)
 }

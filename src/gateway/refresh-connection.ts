@@ -15,14 +15,15 @@ import { authorizationRequired } from './require-authorization.js'
  * no refresh token; `refresh_failed` where trying later may help, and what else `refresh` throws
  */
 export async function refreshConnection(
-  { oauth }: GatewayContext,
+  context: GatewayContext,
   server: Server,
   user: string,
   baseUrl: string | undefined,
 ): Promise<ConnectionState> {
+  const { oauth } = context
   const held = (await oauth.records.connections.get(connectionKey(user, server.name)))?.value
   if (held?.status !== 'connected' || held.serverUrl !== server.url)
-    throw authorizationRequired(server, baseUrl)
+    throw authorizationRequired(context, { server, user, challenge: undefined }, baseUrl)
   // Without one, refreshing would end a connection whose token may still work.
   if (held.refreshToken === undefined) throw nothingToRefresh(server)
   return connectionState(oauth, server, await refresh(oauth, server, held))

@@ -1,6 +1,5 @@
 import type { Request } from 'express'
 import { McpDcrError } from '../errors.js'
-import type { Challenge, Server } from '../model.js'
 import { baseUrlOf } from './base-url.js'
 import type { GatewayContext } from './context.js'
 import { identifyUser } from './identify-user.js'
@@ -9,13 +8,6 @@ import { noteElicitations } from './pending-elicitations.js'
 import { authorizationRequired } from './require-authorization.js'
 import { serverOfUrl } from './resolve-server.js'
 import { undeclaredServers } from './undeclared.js'
-
-/** A `fetch` that failed for want of a sign-in: what the request's own answer is made of. */
-export interface PendingRequirement {
-  readonly server: Server
-  readonly user: string
-  readonly challenge: Challenge | undefined
-}
 
 /** What `req.mcp` offers to a gateway's handlers. */
 export interface RequestMcp {
@@ -38,27 +30,22 @@ export interface RequestMcp {
 export function createRequestMcp(
   context: GatewayContext,
   req: Request,
-  onFailure: (failure: PendingRequirement | McpDcrError) => void,
+  onFailure: (error: McpDcrError) => void,
 ): RequestMcp {
   return {
     async fetch(input, init) {
-      let requirement: PendingRequirement | undefined
       try {
-        const send = await fetchOf(context, req, (pending) => (requirement = pending))
+        const send = await fetchOf(context, req)
         return await send(input, init)
       } catch (error) {
-        if (error instanceof McpDcrError) onFailure(requirement ?? error)
+        if (error instanceof McpDcrError) onFailure(error)
         throw error
       }
     },
   }
 }
 
-async function fetchOf(
-  context: GatewayContext,
-  req: Request,
-  onRequirement: (requirement: PendingRequirement) => void,
-): Promise<typeof fetch> {
+async function fetchOf(context: GatewayContext, req: Request): Promise<typeof fetch> {
   const { config } = context
   const user = await identifyUser(config, req)
   if (user === undefined) throw userRequired(config.user === undefined)
@@ -68,8 +55,7 @@ async function fetchOf(
     serverOf: (url) => serverOfUrl(config.undeclared ? undeclaredServers(context, user) : declared, url),
     undeclared: config.undeclared,
     onUnauthorized: (server, challenge) => {
-      onRequirement({ server, user, challenge })
-      const required = authorizationRequired(server, baseUrlOf(config, req))
+      const required = authorizationRequired(context, { server, user, challenge }, baseUrlOf(config, req))
       noteElicitations(context, req, user, required)
       throw required
     },

@@ -13,7 +13,9 @@ const MAX_LENGTH = 16_384
 const PREFIX = 'mcp-dcr.'
 
 /** What a request that waits for a sign-in brings back with its retry (MCP 2026-07-28, `requestState`). */
-interface State {
+export interface RequestState {
+  /** The MCP server whose sign-in it waits for. */
+  readonly server: string
   readonly round: number
   /** Epoch milliseconds. */
   readonly askedAt: number
@@ -23,52 +25,62 @@ interface State {
 
 /** Where a state is good for. */
 export interface StatePlace {
-  readonly server: string
+  readonly place: string
   readonly user: string
   readonly request: McpRequest
 }
 
-/** `foreign`: not ours, but the MCP server's own. `refused`: forged, too old, another user's or another request's. */
-export type OpenedState = State | 'foreign' | 'refused'
+/** `foreign`: there is none of ours. */
+export type OpenedState = RequestState | 'foreign'
 
 /**
- * The `requestState` of requests that wait for a sign-in: sealed, and bound to the user, the server, the
+ * The `requestState` of requests that wait for a sign-in: sealed, and bound to the user, the place, the
  * request and the time, since the client that echoes it is not to be trusted.
  */
 export interface RequestStates {
-  /** Undefined where the request has been asked often enough, or is too large to be remembered. */
-  seal(place: StatePlace, before: State | undefined): Promise<string | undefined>
-  open(place: StatePlace): Promise<OpenedState>
+  /**
+   * Undefined where the request has been asked often enough, or is too large to be remembered.
+   *
+   * @param server whose sign-in the request waits for
+   */
+  seal(at: StatePlace, server: string, before: RequestState | undefined): Promise<string | undefined>
+  /** Undefined where it is forged, too old, another user's or another request's. */
+  open(at: StatePlace): Promise<RequestState | undefined>
 }
 
 export function createRequestStates(sealer: Sealer, clock: () => number): RequestStates {
   return {
-    async seal(place, before) {
+    async seal(at, server, before) {
       const round = (before?.round ?? 0) + 1
-      const context = contextOf(place)
+      const context = contextOf(at)
       if (round > MAX_ROUNDS || context === undefined) return undefined
-      const state: State = {
+      const state: RequestState = {
+        server,
         round,
         askedAt: clock(),
-        inner: before?.inner ?? pick(place.request.params, RETRY_MEMBERS),
+        inner: before?.inner ?? pick(at.request.params, RETRY_MEMBERS),
       }
       const sealed = PREFIX + (await sealer.seal(JSON.stringify(state), context))
       return sealed.length > MAX_LENGTH ? undefined : sealed
     },
 
-    async open(place) {
-      const { requestState } = place.request.params
-      if (typeof requestState !== 'string' || !requestState.startsWith(PREFIX)) return 'foreign'
-      const context = contextOf(place)
-      if (context === undefined) return 'refused'
+    async open(at) {
+      const context = contextOf(at)
+      if (context === undefined) return undefined
       try {
-        const state = JSON.parse(await sealer.open(requestState.slice(PREFIX.length), context)) as State
-        return state.askedAt + LIFETIME > clock() ? state : 'refused'
+        const sealed = String(at.request.params['requestState']).slice(PREFIX.length)
+        const state = JSON.parse(await sealer.open(sealed, context)) as RequestState
+        return state.askedAt + LIFETIME > clock() ? state : undefined
       } catch {
-        return 'refused'
+        return undefined
       }
     },
   }
+}
+
+/** Whether a request brings back a state of ours; otherwise what it brings is its MCP server's. */
+export function bringsState({ params: { requestState } }: McpRequest): boolean {
+  return typeof requestState === 'string' && requestState.startsWith(PREFIX)
 }
 
 /** The members of a retry's `params` that its first request does not have. */
@@ -77,7 +89,7 @@ const RETRY_MEMBERS = ['inputResponses', 'requestState']
 /** The `params` that the MCP server is to see. */
 export function restoredParams(
   params: Readonly<Record<string, unknown>>,
-  { inner }: State,
+  { inner }: RequestState,
 ): Record<string, unknown> {
   return { ...omit(params, RETRY_MEMBERS), ...inner }
 }
@@ -90,16 +102,11 @@ export function isDeclined({ params }: McpRequest, input: string): boolean {
 }
 
 /** Undefined where the request is nested too deeply to be told from another. */
-function contextOf({ server, user, request: { method, params } }: StatePlace): string[] | undefined {
+function contextOf({ place, user, request: { method, params } }: StatePlace): string[] | undefined {
   try {
     // `_meta` differs from one try to the next: it names progress tokens.
     const own = canonical(omit(params, [...RETRY_MEMBERS, '_meta']))
-    return [
-      'request-state',
-      server,
-      user,
-      createHash('sha256').update(`${method} ${own}`).digest('base64url'),
-    ]
+    return ['request-state', place, user, createHash('sha256').update(`${method} ${own}`).digest('base64url')]
   } catch {
     return undefined
   }

@@ -1,6 +1,6 @@
 import type { Request } from 'express'
 import { AuthorizationRequiredError } from '../errors.js'
-import type { Challenge, Server } from '../model.js'
+import type { Server } from '../model.js'
 import {
   prepareAuthorization,
   startAuthorization,
@@ -11,20 +11,19 @@ import { connectionKey } from '../store/records.js'
 import { jsonAnswer, redirectAnswer } from './answer.js'
 import { authorizeUrl, baseUrlOf, isOnBaseHost } from './base-url.js'
 import { isNavigation } from './caller.js'
-import { challengeKey, type GatewayContext } from './context.js'
+import { challengeKey, type GatewayContext, type PendingRequirement } from './context.js'
 import type { Answer } from './intercept.js'
 import { noteElicitations } from './pending-elicitations.js'
 import { countTry, pendingStepUp } from './step-up.js'
 
 /** Why somebody has to sign in. */
-export interface Requirement {
-  readonly server: Server
-  readonly user: string
-  readonly challenge: Challenge | undefined
+export interface Requirement extends PendingRequirement {
   /** A token of this server was just rejected: it may have moved. */
   readonly fresh: boolean
   /** Where the person is, as their browser sees it. */
   readonly returnTo: string | undefined
+  /** What a handler's `fetch` has thrown for it already. */
+  readonly error?: AuthorizationRequiredError
 }
 
 /**
@@ -45,7 +44,8 @@ export async function requireAuthorization(
   if (challenge !== undefined && !isStepUp) context.challenges.set(challengeKey(user, server), challenge)
   const request = await authorizationRequest(context, req, server, user, returnTo)
   const prepared = await prepareAuthorization(context.oauth, request, { fresh })
-  const required = authorizationRequired(server, request.baseUrl)
+  const required =
+    requirement.error ?? authorizationRequired(context, { server, user, challenge }, request.baseUrl)
   const own = await ownAnswer(context, req, user, required)
   if (own !== undefined) return own
   if (!isNavigation(req)) {
@@ -118,11 +118,15 @@ export async function redirectIntoFlow(
  * @param baseUrl undefined where it is not configured, and there is no request to tell
  */
 export function authorizationRequired(
-  server: Server,
+  { requirements }: GatewayContext,
+  requirement: PendingRequirement,
   baseUrl: string | undefined,
 ): AuthorizationRequiredError {
-  return new AuthorizationRequiredError(
-    server.name,
-    baseUrl === undefined ? undefined : authorizeUrl(baseUrl, server.name),
+  const { name } = requirement.server
+  const error = new AuthorizationRequiredError(
+    name,
+    baseUrl === undefined ? undefined : authorizeUrl(baseUrl, name),
   )
+  requirements.set(error, requirement)
+  return error
 }

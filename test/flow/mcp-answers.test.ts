@@ -381,13 +381,37 @@ describe('other clients', () => {
   it.each([
     ['no JSON-RPC', '{"hello": "world"}'],
     ['an empty list', '[]'],
-    ['a list with something else in it', '[{"jsonrpc":"2.0","id":1,"method":"ping"}, 1]'],
     ['nested without end', `{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`],
-    ['longer than is read ahead', JSON.stringify(rpc('tools/call', { filler: 'x'.repeat(4 * 1024 * 1024) }))],
   ])('get them too for a body that is %s', async (_name, body) => {
     await start()
     const { status, body: problem } = await post(body)
     expect([status, problem['code']]).toEqual([401, 'authorization_required'])
+  })
+
+  const LONG = JSON.stringify(rpc('tools/call', { filler: 'x'.repeat(4 * 1024 * 1024) }))
+
+  it.each([
+    ['longer than is read ahead', LONG],
+    ['empty', ''],
+    ['a list with something else in it', '[{"jsonrpc":"2.0","id":1,"method":"ping"}, 1]'],
+    ['a list without end', JSON.stringify(Array(1001).fill(rpc('ping')))],
+  ])(
+    'are refused, not told to authorize themselves, where an MCP client’s body is %s',
+    async (_name, body) => {
+      await start()
+      const answer = await post(body)
+      expect([answer.status, answer.body]).toMatchObject([
+        403,
+        { jsonrpc: '2.0', error: { code: -32010, data: { authorizationUrl: connectUrl() } } },
+      ])
+      expect(answer.body).not.toHaveProperty('id')
+      expect(answer.headers.get('www-authenticate')).toBeNull()
+    },
+  )
+
+  it('are answered where a body is too long to be read ahead, and was parsed by somebody else', async () => {
+    await start(express5.json({ limit: '10mb' }))
+    expectToolText(await post(LONG))
   })
 
   it('may leave in the middle of a body', async () => {

@@ -1,0 +1,67 @@
+import type { Request } from 'express'
+import { AuthorizationRequiredError, type McpDcrError } from '../errors.js'
+import type { Server } from '../model.js'
+import { errorAnswer, toMcpDcrError } from './answer.js'
+import { authorizeUrl, baseUrlOf } from './base-url.js'
+import { isNavigation } from './caller.js'
+import type { Answer } from './intercept.js'
+import { answerMcpClient, mcpVisitOf } from './mcp-visit.js'
+import { requireAuthorization } from './require-authorization.js'
+import type { Visit } from './visit.js'
+
+/**
+ * Every failure becomes an answer: nothing that a remote server sends may leave a request hanging.
+ *
+ * @param server whose sign-in a page offers to try again
+ */
+export async function answered(visit: Visit, work: () => Promise<Answer>, server?: Server): Promise<Answer> {
+  try {
+    return await work()
+  } catch (thrown) {
+    return failure(visit, thrown, server)
+  }
+}
+
+/** The answer to a failure, as its caller understands it. */
+export function failure(visit: Visit, thrown: unknown, server?: Server): Answer | Promise<Answer> {
+  const { context, req, returnTo } = visit
+  const error = toMcpDcrError(thrown, context.config.logger)
+  const mcp = mcpVisitOf(visit)
+  if (mcp !== undefined) return answerMcpClient(context, req, mcp, error)
+  const retryUrl = server && authorizeUrl(baseUrlOf(context.config, req), server.name, returnTo())
+  const answer = errorAnswer(req, error, retryUrl)
+  return isOfMcpSession(req) ? notOffered(answer) : answer
+}
+
+/**
+ * A handler's failed `req.mcp.fetch` becomes an answer once Express, or the handler itself, answers with an error:
+ * 500 where a library, such as the MCP SDK, has wrapped our error in one of its own.
+ */
+export function failedFetchAnswer(visit: Visit, status: number): (() => Promise<Answer>) | undefined {
+  const error = visit.failure
+  if (error === undefined || (status !== 401 && status < 500)) return undefined
+  return () => answered(visit, () => requirementAnswer(visit, error))
+}
+
+async function requirementAnswer({ context, req, returnTo }: Visit, error: McpDcrError): Promise<Answer> {
+  const requirement = context.requirements.get(error)
+  if (requirement === undefined || !(error instanceof AuthorizationRequiredError)) throw error
+  return requireAuthorization(context, req, { ...requirement, error, returnTo: returnTo(), fresh: false })
+}
+
+/** An MCP client that opens a stream for messages, or ends its session. */
+function isOfMcpSession(req: Request): boolean {
+  const { method, headers } = req
+  if (method === 'DELETE') return headers['mcp-session-id'] !== undefined
+  if (method !== 'GET' || isNavigation(req)) return false
+  return (
+    headers['mcp-session-id'] !== undefined ||
+    headers['mcp-protocol-version'] !== undefined ||
+    headers.accept?.includes('text/event-stream') === true
+  )
+}
+
+/** After a 401 it would begin an authorization of its own; a 405 says that there is no such thing here (MCP, Streamable HTTP). */
+function notOffered(answer: Answer): Answer {
+  return { ...answer, status: 405, headers: { ...answer.headers, allow: 'POST' } }
+}
