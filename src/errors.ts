@@ -128,14 +128,18 @@ export interface Elicitation {
  * where, for callers that show nothing else.
  */
 export class AuthorizationRequiredError extends McpDcrError {
-  /**
-   * What an MCP client can be asked for: `new UrlElicitationRequiredError(error.elicitations)` with the MCP SDK.
-   * None where it is not known where to sign in.
-   */
-  readonly elicitations: Elicitation[]
+  readonly #elicitations: Elicitation[]
+  #onTaken: ((elicitation: Elicitation) => void) | undefined
 
-  /** @param authorizationUrl undefined where the gateway's own URL is not known */
-  constructor(server: string, authorizationUrl: string | undefined) {
+  /**
+   * @param authorizationUrl undefined where the gateway's own URL is not known
+   * @param onTaken told of the elicitation once somebody has taken it to show it
+   */
+  constructor(
+    server: string,
+    authorizationUrl: string | undefined,
+    onTaken?: (elicitation: Elicitation) => void,
+  ) {
     const wanted = `Sign in to the MCP server "${server}" first`
     super(
       'authorization_required',
@@ -146,18 +150,29 @@ export class AuthorizationRequiredError extends McpDcrError {
         fix: `Open ${authorizationUrl ?? 'the gateway'} in a browser, sign in, then repeat the request.`,
       },
     )
-    this.elicitations =
-      authorizationUrl === undefined
-        ? []
-        : [
-            {
-              mode: 'url',
-              elicitationId: crypto.randomUUID(),
-              url: authorizationUrl,
-              message: `Sign in to ${server} in your browser, then continue here.`,
-            },
-          ]
+    const message = signInMessage(server)
+    const elicitationId = crypto.randomUUID()
+    this.#elicitations =
+      authorizationUrl === undefined ? [] : [{ mode: 'url', elicitationId, url: authorizationUrl, message }]
+    this.#onTaken = onTaken
   }
+
+  /**
+   * What an MCP client can be asked for: `new UrlElicitationRequiredError(error.elicitations)` with the MCP SDK.
+   * None where it is not known where to sign in. Whoever takes them is understood to ask: the
+   * `onElicitationComplete` option is told once the person has signed in.
+   */
+  get elicitations(): Elicitation[] {
+    const [elicitation] = this.#elicitations
+    if (elicitation !== undefined) this.#onTaken?.(elicitation)
+    this.#onTaken = undefined
+    return this.#elicitations
+  }
+}
+
+/** For the person who is asked to open the URL. */
+export function signInMessage(server: string): string {
+  return `Sign in to ${server} in your browser, then continue here.`
 }
 
 const UNTRUSTED_MAX_LENGTH = 200

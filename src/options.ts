@@ -112,7 +112,7 @@ export interface AuthorizationRequiredDetails {
   readonly authorizationUrl: string
   /** A sentence that says so. */
   readonly message: string
-  /** For `new UrlElicitationRequiredError(elicitations)` of the MCP SDK. */
+  /** For `new UrlElicitationRequiredError(elicitations)` of the MCP SDK. Who takes them is understood to ask, and `onElicitationComplete` is told once that is done. */
   readonly elicitations: readonly Elicitation[]
 }
 

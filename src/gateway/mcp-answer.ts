@@ -1,4 +1,4 @@
-import { AuthorizationRequiredError, type Elicitation, type McpDcrError } from '../errors.js'
+import { AuthorizationRequiredError, signInMessage, type McpDcrError } from '../errors.js'
 import { jsonAnswer } from './answer.js'
 import type { Answer } from './intercept.js'
 import type { McpClient } from './mcp-client.js'
@@ -49,15 +49,11 @@ async function responseTo(
   error: McpDcrError,
 ): Promise<object> {
   const answer = (content: object): object => ({ jsonrpc: '2.0', id: request.id, ...content })
-  const elicitations = error instanceof AuthorizationRequiredError ? error.elicitations : []
-  const [elicitation] = elicitations
-  if (client.opensUrls && elicitation !== undefined && !isBatch) {
-    if (!client.isModern) {
-      const { message } = error
-      return answer({ error: { code: URL_ELICITATION_REQUIRED, message, data: { elicitations } } })
-    }
-    const state = MAY_ASK_FOR_INPUT.has(request.method) ? await requestState?.() : undefined
-    if (state !== undefined) return answer({ result: inputRequired(elicitation, state) })
+  if (client.opensUrls && error instanceof AuthorizationRequiredError && !isBatch) {
+    const content = client.isModern
+      ? await inputRequired(request, error, requestState)
+      : elicitationRequired(error)
+    if (content !== undefined) return answer(content)
   }
   if (request.method !== 'tools/call') return answer({ error: errorObject(error) })
   // A model reads it and tells the person; an error would reach the program alone.
@@ -69,9 +65,23 @@ async function responseTo(
   return answer({ result: client.isModern ? { resultType: 'complete', ...result } : result })
 }
 
-function inputRequired({ mode, url, message }: Elicitation, requestState: string): object {
-  const input = { method: 'elicitation/create', params: { mode, url, message } }
-  return { resultType: 'input_required', inputRequests: { [INPUT]: input }, requestState }
+function elicitationRequired(error: AuthorizationRequiredError): object | undefined {
+  const { message, elicitations } = error
+  if (elicitations.length === 0) return undefined
+  return { error: { code: URL_ELICITATION_REQUIRED, message, data: { elicitations } } }
+}
+
+async function inputRequired(
+  { method }: McpRequest,
+  { server = '', authorizationUrl: url }: AuthorizationRequiredError,
+  sealState: McpAsker['requestState'],
+): Promise<object | undefined> {
+  if (url === undefined || !MAY_ASK_FOR_INPUT.has(method)) return undefined
+  const requestState = await sealState?.()
+  if (requestState === undefined) return undefined
+  const params = { mode: 'url', url, message: signInMessage(server) }
+  const inputRequests = { [INPUT]: { method: 'elicitation/create', params } }
+  return { result: { resultType: 'input_required', inputRequests, requestState } }
 }
 
 function errorObject(error: McpDcrError): object {

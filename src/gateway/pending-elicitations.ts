@@ -1,7 +1,4 @@
-import type { Request } from 'express'
-import type { AuthorizationRequiredError } from '../errors.js'
-import { challengeKey, type GatewayContext } from './context.js'
-import { sessionIdOf } from './mcp-client.js'
+import { challengeKey, type GatewayContext, type PendingRequirement } from './context.js'
 
 /** A URL that an MCP client was asked to open (MCP 2025-11-25, URL elicitation). */
 export interface PendingElicitation {
@@ -14,16 +11,13 @@ export interface PendingElicitation {
 const MAX_PENDING = 20
 
 /** Notes what a client is asked for, so that it can be told once that is done. */
-export function noteElicitations(
+export function noteElicitation(
   { elicitations }: GatewayContext,
-  req: Request,
-  user: string,
-  error: AuthorizationRequiredError,
+  { user, server }: PendingRequirement,
+  elicitation: PendingElicitation,
 ): void {
-  const key = challengeKey(user, { name: error.server ?? '' })
-  const sessionId = sessionIdOf(req)
-  const asked = error.elicitations.map(({ elicitationId }) => ({ elicitationId, sessionId }))
-  elicitations.set(key, [...(elicitations.get(key) ?? []), ...asked].slice(-MAX_PENDING))
+  const key = challengeKey(user, server)
+  elicitations.set(key, [...(elicitations.get(key) ?? []), elicitation].slice(-MAX_PENDING))
 }
 
 /** Tells the `onElicitationComplete` option of each that a sign-in has answered. */

@@ -4,7 +4,7 @@ import { baseUrlOf } from './base-url.js'
 import type { GatewayContext } from './context.js'
 import { identifyUser } from './identify-user.js'
 import { createMcpFetch } from './mcp-fetch.js'
-import { noteElicitations } from './pending-elicitations.js'
+import { sessionIdOf } from './mcp-client.js'
 import { authorizationRequired } from './require-authorization.js'
 import { serverOfUrl } from './resolve-server.js'
 import { undeclaredServers } from './undeclared.js'
@@ -55,9 +55,12 @@ async function fetchOf(context: GatewayContext, req: Request): Promise<typeof fe
     serverOf: (url) => serverOfUrl(config.undeclared ? undeclaredServers(context, user) : declared, url),
     undeclared: config.undeclared,
     onUnauthorized: (server, challenge) => {
-      const required = authorizationRequired(context, { server, user, challenge }, baseUrlOf(config, req))
-      noteElicitations(context, req, user, required)
-      throw required
+      throw authorizationRequired(
+        context,
+        { server, user, challenge },
+        baseUrlOf(config, req),
+        sessionIdOf(req),
+      )
     },
   })
 }

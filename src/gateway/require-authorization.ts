@@ -13,7 +13,8 @@ import { authorizeUrl, baseUrlOf, isOnBaseHost } from './base-url.js'
 import { isNavigation } from './caller.js'
 import { challengeKey, type GatewayContext, type PendingRequirement } from './context.js'
 import type { Answer } from './intercept.js'
-import { noteElicitations } from './pending-elicitations.js'
+import { sessionIdOf } from './mcp-client.js'
+import { noteElicitation } from './pending-elicitations.js'
 import { countTry, pendingStepUp } from './step-up.js'
 
 /** Why somebody has to sign in. */
@@ -45,13 +46,10 @@ export async function requireAuthorization(
   const request = await authorizationRequest(context, req, server, user, returnTo)
   const prepared = await prepareAuthorization(context.oauth, request, { fresh })
   const required =
-    requirement.error ?? authorizationRequired(context, { server, user, challenge }, request.baseUrl)
+    requirement.error ?? authorizationRequired(context, requirement, request.baseUrl, sessionIdOf(req))
   const own = await ownAnswer(context, req, user, required)
   if (own !== undefined) return own
-  if (!isNavigation(req)) {
-    noteElicitations(context, req, user, required)
-    throw required
-  }
+  if (!isNavigation(req)) throw required
   if (isOnBaseHost(req, request.baseUrl)) return redirectIntoFlow(context, req, request, prepared)
   return redirectAnswer(authorizeUrl(request.baseUrl, server.name, request.returnTo), 302)
 }
@@ -61,14 +59,17 @@ async function ownAnswer(
   { config }: GatewayContext,
   req: Request,
   user: string,
-  { server = '', authorizationUrl = '', message, elicitations }: AuthorizationRequiredError,
+  required: AuthorizationRequiredError,
 ): Promise<Answer | undefined> {
+  const { server = '', authorizationUrl = '', message } = required
   const own = await config.onAuthorizationRequired?.(req, {
     server,
     user,
     authorizationUrl,
     message,
-    elicitations,
+    get elicitations() {
+      return required.elicitations
+    },
   })
   if (own === undefined) return undefined
   const { status, headers = {}, body } = own
@@ -116,17 +117,19 @@ export async function redirectIntoFlow(
  * The error by which programs learn where a person can sign in.
  *
  * @param baseUrl undefined where it is not configured, and there is no request to tell
+ * @param sessionId of the MCP client that asks
  */
 export function authorizationRequired(
-  { requirements }: GatewayContext,
-  requirement: PendingRequirement,
+  context: GatewayContext,
+  { server, user, challenge }: PendingRequirement,
   baseUrl: string | undefined,
+  sessionId?: string,
 ): AuthorizationRequiredError {
-  const { name } = requirement.server
-  const error = new AuthorizationRequiredError(
-    name,
-    baseUrl === undefined ? undefined : authorizeUrl(baseUrl, name),
+  const requirement = { server, user, challenge }
+  const url = baseUrl === undefined ? undefined : authorizeUrl(baseUrl, server.name)
+  const error = new AuthorizationRequiredError(server.name, url, ({ elicitationId }) =>
+    noteElicitation(context, requirement, { elicitationId, sessionId }),
   )
-  requirements.set(error, requirement)
+  context.requirements.set(error, requirement)
   return error
 }
