@@ -1,6 +1,13 @@
-import express, { type NextFunction, type Request, type RequestHandler, type Response } from 'express'
+import express, {
+  type ErrorRequestHandler,
+  type NextFunction,
+  type Request,
+  type RequestHandler,
+  type Response,
+} from 'express'
 import { connectionStates, type ConnectionState } from './connections.js'
 import { McpDcrError } from './errors.js'
+import { answerError } from './gateway/answer-error.js'
 import { ROUTES_PATH } from './gateway/base-url.js'
 import { createContext } from './create-context.js'
 import type { GatewayContext } from './gateway/context.js'
@@ -53,6 +60,11 @@ export interface McpDcr extends RequestHandler {
    * request
    */
   warm(): Promise<WarmResult[]>
+  /**
+   * Mounted after the routes, answers their errors that are ours, as those of `fetch`, `refresh` or a library that
+   * has wrapped one (`cause`), in the form that the caller understands; all others are passed on.
+   */
+  readonly errorHandler: ErrorRequestHandler
   /** The client registrations: what is held, and its management at the issuer (RFC 7592). */
   readonly registrations: Registrations
   /**
@@ -109,7 +121,12 @@ export function mcpDcr(options: Options = {}): McpDcr {
     if (await serveRequest(context, req, res)) next()
   }
 
+  function mcpDcrErrorHandler(error: unknown, req: Request, res: Response, next: NextFunction): void {
+    if (!answerError(context, req, res, error)) next(error)
+  }
+
   return Object.assign(mcpDcrMiddleware, {
+    errorHandler: mcpDcrErrorHandler,
     fetch: (user: string, server: string) => fetchFor(context, user, server),
     connections: async (user: string) => connectionStates(context.oauth, user, declaredServers(context)),
     refresh: async (user: string, server: string) =>

@@ -4,6 +4,7 @@ import type { Server } from '../model.js'
 import { errorAnswer, toMcpDcrError } from './answer.js'
 import { authorizeUrl, baseUrlOf } from './base-url.js'
 import { isNavigation } from './caller.js'
+import { identifyUser } from './identify-user.js'
 import type { Answer } from './intercept.js'
 import { answerMcpClient, mcpVisitOf } from './mcp-visit.js'
 import { requireAuthorization } from './require-authorization.js'
@@ -43,10 +44,18 @@ export function failedFetchAnswer(visit: Visit, status: number): (() => Promise<
   return () => answered(visit, () => requirementAnswer(visit, error))
 }
 
-async function requirementAnswer({ context, req, returnTo }: Visit, error: McpDcrError): Promise<Answer> {
-  const requirement = context.requirements.get(error)
-  if (requirement === undefined || !(error instanceof AuthorizationRequiredError)) throw error
-  return requireAuthorization(context, req, { ...requirement, error, returnTo: returnTo(), fresh: false })
+/** The answer to an error that a handler has got from us: where a sign-in is wanted, one that leads to it. */
+export async function requirementAnswer(visit: Visit, error: McpDcrError): Promise<Answer> {
+  const { context, req, returnTo } = visit
+  const requirement = error instanceof AuthorizationRequiredError && context.requirements.get(error)
+  if (!requirement) throw error
+  const wanted = { ...requirement, returnTo: returnTo(), fresh: false }
+  if (error === visit.failure) return requireAuthorization(context, req, { ...wanted, error })
+  const user = await identifyUser(context.config, req)
+  if (user === requirement.user) return requireAuthorization(context, req, wanted)
+  // A handler may act for somebody else, whom a sign-in of whoever asks would not connect.
+  const { name } = requirement.server
+  throw new AuthorizationRequiredError(name, authorizeUrl(baseUrlOf(context.config, req), name))
 }
 
 /** An MCP client that opens a stream for messages, or ends its session. */

@@ -1,5 +1,5 @@
 import type { BoundedMap } from '../bounded-map.js'
-import type { McpDcrError } from '../errors.js'
+import type { AuthorizationRequiredError } from '../errors.js'
 import type { Challenge, Connection, Server } from '../model.js'
 import type { OAuthContext } from '../oauth/context.js'
 import type { Config } from '../options.js'
@@ -33,7 +33,7 @@ export interface GatewayContext {
   readonly requestStates: RequestStates
   readonly signInWaits: SignInWaits
   /** What those errors of ours want that say that somebody has to sign in. */
-  readonly requirements: WeakMap<McpDcrError, PendingRequirement>
+  readonly requirements: WeakMap<AuthorizationRequiredError, PendingRequirement>
   /** MCP clients that were asked to open a URL, by user and server, until somebody has signed in there. */
   readonly elicitations: BoundedMap<string, readonly PendingElicitation[]>
   /** When people had a registration made again, in epoch milliseconds, by its key. */

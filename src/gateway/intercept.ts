@@ -81,6 +81,17 @@ function layerOf(res: ServerResponse): ServerResponse {
   }
 }
 
+/** Answers in the place of whatever a handler has prepared, up to the head of its response; nothing else sends it. */
+export function replaceResponse(res: ServerResponse, produce: () => Promise<Answer>): void {
+  intercept(res, () => undefined)
+  const watch = (res as Watched)[WATCH]
+  if (watch !== undefined && watch !== PASSED && !watch.diverted) {
+    watch.diverted = true
+    void sendInstead(res, watch, produce)
+  }
+  res.end()
+}
+
 function copyHeaders(res: ServerResponse): Watch['headers'] {
   const headers = res.getHeaders()
   // appendHeader() pushes into an array that it finds.

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { Request } from 'express'
-import { McpDcrError } from '../errors.js'
+import { AuthorizationRequiredError, McpDcrError } from '../errors.js'
 import { connectionKey } from '../store/records.js'
 import { authorizeUrl, baseUrlOf } from './base-url.js'
 import type { GatewayContext } from './context.js'
@@ -155,7 +155,8 @@ export function answerMcpClient(
   error: McpDcrError,
 ): Promise<Answer> {
   const { mcpSessions, requestStates, requirements } = context
-  const requirement = state === 'unread' ? undefined : requirements.get(error)
+  const requirement =
+    state !== 'unread' && error instanceof AuthorizationRequiredError ? requirements.get(error) : undefined
   const before = typeof state === 'object' ? state : undefined
   const askers = message.requests.map((request): McpAsker => ({
     request,

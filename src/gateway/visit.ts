@@ -23,6 +23,15 @@ export interface Visit {
   failure?: McpDcrError
 }
 
+const VISIT = Symbol('mcp-dcr.visit')
+type Visited = Request & { [VISIT]?: Visit }
+
+/** The visit of a request that has come by; of one that has not, a new one. */
+export function visitOf(context: GatewayContext, req: Request): Visit {
+  const visit = (req as Visited)[VISIT]
+  return visit?.context === context ? visit : createVisit(context, req)
+}
+
 /** At the middleware's own place in the app: a handler further down sees, and may change, another URL. */
 export function createVisit(context: GatewayContext, req: Request): Visit {
   const { url, path } = req
@@ -32,5 +41,7 @@ export function createVisit(context: GatewayContext, req: Request): Visit {
     returnTo: () => publicPath(baseUrlOf(context.config, req), url),
     place: () => (visit.server === undefined ? `path ${canonicalPath(path)}` : `server ${visit.server.name}`),
   }
+  const visited: Visited = req
+  visited[VISIT] = visit
   return visit
 }

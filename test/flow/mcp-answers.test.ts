@@ -298,6 +298,15 @@ describe('a client of MCP 2026-07-28', () => {
     expect(JSON.stringify(body)).toContain(connectUrl())
   })
 
+  it('is served after it has declined, once the person has signed in all the same', async () => {
+    const state = await askedForInput()
+    now += 1
+    await signIn()
+    const served = await post(modernRetry(state, 'decline'))
+    expect(JSON.stringify(served.body)).not.toContain('declined')
+    expect(world.mcpServer.requests.at(-1)?.authorization).toMatch(/^Bearer ey/)
+  })
+
   it.each<[string, (state: string) => Promise<Answer>]>([
     ['altered', (state) => post(modernRetry(`${state.slice(0, -4)}AAAA`))],
     ['made up', () => post(modernRetry('mcp-dcr.eyJhbGciOiJub25lIn0..'))],
