@@ -169,6 +169,19 @@ describe('a client of MCP up to 2025-11-25', () => {
     expectError({ status, headers: new Headers(), body: second ?? {} }, 'two')
   })
 
+  it.each<[string, Json]>([
+    ['2025-11-25', rpc('tools/call', CALL)],
+    ['2026-07-28', modernCall()],
+  ])(
+    'is told in words by a batch, which those that open URLs do not know (%s)',
+    async (_version, request) => {
+      const headers = await session(URLS)
+      const { status, body } = await post([request], headers)
+      const [answer] = body as unknown as Answer['body'][]
+      expectToolText({ status, headers: new Headers(), body: answer ?? {} })
+    },
+  )
+
   it('has no notification answered with 200: that would mean that it was taken', async () => {
     const { status, body } = await post({ jsonrpc: '2.0', method: 'notifications/initialized' })
     expect([status, 'id' in body, body.error?.data?.['code']]).toEqual([403, false, 'authorization_required'])
@@ -288,6 +301,19 @@ describe('a client of MCP 2026-07-28', () => {
     let state = await askedForInput()
     for (let round = 1; round < 20; round++) state = await askedForInput(modernRetry(state))
     expectToolText(await post(modernRetry(state)))
+  })
+
+  it('is served where its retry names another progress token', async () => {
+    const withToken = (progressToken: number): Json => ({
+      _meta: { ...(modern()['_meta'] as Json), progressToken },
+    })
+    const state = await askedForInput(modernCall(withToken(1)))
+    await askedForInput(modernRetry(state, 'accept', withToken(2)))
+  })
+
+  it('is told in words where what its retry would have to bring back is too long', async () => {
+    await askedForInput(modernCall({ requestState: 'x'.repeat(10_000) }))
+    expectToolText(await post(modernCall({ requestState: 'x'.repeat(17_000) })))
   })
 
   it.each(['decline', 'cancel'])('is not asked again after %s', async (action) => {
@@ -484,6 +510,21 @@ describe('a gateway that answers in its own way (onAuthorizationRequired)', () =
       elicitations: [{ mode: 'url', url: connectUrl() }],
     })
     await signIn()
+  })
+
+  it('may say itself what its body is', async () => {
+    const type = 'application/vnd.gateway+json'
+    options = {
+      onAuthorizationRequired: () => ({
+        status: 401,
+        headers: { 'content-type': type, 'cache-control': 'private' },
+        body: { go: 'on' },
+      }),
+    }
+    await start()
+    const { status, headers, body } = await post(rpc('tools/call', CALL))
+    const sent = ['content-type', 'cache-control', 'referrer-policy'].map((name) => headers.get(name))
+    expect([status, body, sent]).toEqual([401, { go: 'on' }, [type, 'private', 'no-referrer']])
   })
 
   it('may leave it to us', async () => {

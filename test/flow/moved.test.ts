@@ -7,6 +7,7 @@ import { startAuthorizationServer, type AuthorizationServer } from '../support/a
 import { startDcrGateway, type DcrGateway } from '../support/dcr-gateway.js'
 import { startMcpServer, type McpServer } from '../support/mcp-server.js'
 import type { Page, Person } from '../support/person.js'
+import type { Intercept } from '../support/server.js'
 import { browserOf, connect, NOTES_PAGE, tokenRequests } from '../support/visit.js'
 
 // An MCP server that goes over from one authorization server to another (SPEC 9, 21, 22).
@@ -188,6 +189,30 @@ describe('an MCP server that has moved to another issuer', () => {
     const second = await page(bob, 'bob')
     expect([second.status, second.url]).toEqual([200, gateway.url + NOTES_PAGE])
     expectNothingOfTheFormer()
+  })
+
+  it('is not taken to have been denied what was denied at the former one', async () => {
+    await start()
+    const alice = await connect('alice', gateway.url)
+    const demandMore: Intercept = (_req, res, { path }) => {
+      if (!path.startsWith('/mcp')) return false
+      const metadata = `${mcpServer.origin}/.well-known/oauth-protected-resource/mcp`
+      const challenge = `Bearer error="insufficient_scope", scope="read", resource_metadata="${metadata}"`
+      res.writeHead(403, { 'www-authenticate': challenge }).end()
+      return true
+    }
+    mcpServer.intercept = demandMore
+    const { location: denial = '' } = await alice.signIn(gateway.url + NOTES_PAGE, {
+      decision: 'deny',
+      until: toCallback,
+    })
+    now += 60_000
+    await move()
+    expect((await page(alice, 'alice')).status).toBe(200)
+    expect((await alice.open(denial)).status).toBe(403)
+    mcpServer.intercept = demandMore
+    const answer = await alice.open(gateway.url + NOTES_PAGE)
+    expect([answer.status, answer.location?.startsWith(latter.issuer)]).toEqual([302, true])
   })
 
   it('is no excuse for a server that rejects the tokens of the issuer that it names', async () => {

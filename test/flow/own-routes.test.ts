@@ -166,6 +166,14 @@ describe('a retry on a route of the gateway’s own', () => {
     expect(seen).toEqual([])
   })
 
+  it('is refused with a requestState of another server’s path, too', async () => {
+    await start()
+    const state = expectInputRequired(await post(modernCall(), {}, '/mcp/notes'))
+    const { body } = await post(modernRetry(state), {}, '/mcp/calendar')
+    expect(JSON.stringify(body)).toContain('invalid_request')
+    expectInputRequired(await post(modernRetry(state), {}, '/mcp/notes'))
+  })
+
   it('whose person has declined is told so, and does not reach the handler', async () => {
     await start()
     const state = expectInputRequired(await post(modernCall()))

@@ -243,6 +243,16 @@ it('a 403 says that the token itself is good: one that is revoked later leads to
   })
 })
 
+it('a sign-in for a part of what is wanted by now leaves the rest to the next one', async () => {
+  needed[PAGE] = ['mcp:write']
+  needed['/mcp/both'] = ['mcp:write mcp:admin']
+  const { location = '' } = await alice.signIn(at(), { until: toCallback })
+  expect((await alice.open(at('/mcp/both'))).status).toBe(302)
+  expect((await alice.open(location)).status).toBe(303)
+  expect(await stepUp(gateway.url + CONNECT)).toMatchObject({ status: 303 })
+  expect(asked().at(-1)).toEqual(['mcp:admin', 'mcp:read', 'mcp:write', 'offline_access'])
+})
+
 describe('a server that never has enough', () => {
   async function exhaust(): Promise<void> {
     for (let tries = 0; tries < 3; tries++) expect(await stepUp()).toMatchObject({ status: 303 })
