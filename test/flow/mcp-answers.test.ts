@@ -212,6 +212,8 @@ describe('a client of MCP up to 2025-11-25', () => {
       headers: { 'x-user': 'alice', ...headers },
     })
     expect(page.status).toBe(302)
+    const nobody = await createPerson().open(`${gateway.url}/mcp/notes`, { headers })
+    expect([nobody.status, nobody.text.includes('user_required')]).toEqual([401, true])
   })
 
   it('is told what is wrong where signing in is not possible', async () => {
@@ -419,8 +421,12 @@ describe('other clients', () => {
     ['nested without end', `{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`],
   ])('get them too for a body that is %s', async (_name, body) => {
     await start()
-    const { status, body: problem } = await post(body)
-    expect([status, problem['code']]).toEqual([401, 'authorization_required'])
+    const streamed = await post(body)
+    await gateway.close()
+    await start(express5.json({ limit: '1mb' }))
+    const parsed = await post(body)
+    for (const { status, body: problem } of [streamed, parsed])
+      expect([status, problem['code']]).toEqual([401, 'authorization_required'])
   })
 
   const LONG = JSON.stringify(rpc('tools/call', { filler: 'x'.repeat(4 * 1024 * 1024) }))

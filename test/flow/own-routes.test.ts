@@ -127,10 +127,13 @@ describe.each<[string, RequestHandler[]]>([
 describe('a retry on a route of the gateway’s own', () => {
   it('is held until its person has signed in to the server that it needs', async () => {
     options = { elicitationWait: 600_000 }
+    asks = ['calendar']
     await start()
-    const held = post(modernRetry(expectInputRequired(await post(modernCall()))))
+    const { body } = await post(modernCall())
+    expect(JSON.stringify(body)).toContain(connectUrl('calendar'))
+    const held = post(modernRetry(body.result?.['requestState']))
+    await signIn('notes')
     await signIn('calendar')
-    await signIn()
     expectServed(await held)
     expect(seen).toHaveLength(2)
   })
