@@ -3,7 +3,12 @@ import fc from 'fast-check'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createFlowCookies } from '../../src/gateway/flow-cookie.js'
 import { parseMcpMessage, readMcpMessage } from '../../src/gateway/mcp-message.js'
-import { createRequestStates, isDeclined, restoredParams } from '../../src/gateway/request-state.js'
+import {
+  bringsState,
+  createRequestStates,
+  isDeclined,
+  restoredParams,
+} from '../../src/gateway/request-state.js'
 import type { PendingFlow } from '../../src/model.js'
 import { loadKeys } from '../../src/security/keys.js'
 import { createSealer } from '../../src/security/seal.js'
@@ -78,11 +83,11 @@ describe('10,000 hostile', { timeout: 120_000 }, () => {
   it('request states open to what was sealed in them, or are refused', async () => {
     const states = createRequestStates(sealer, () => NOW)
     const place = (requestState: unknown) => ({
-      server: 'notes',
+      place: 'server notes',
       user: 'ann',
       request: { id: 1, method: 'tools/call', params: { name: 'echo', requestState } },
     })
-    const state = (await states.seal(place('of the server itself'), undefined)) ?? ''
+    const state = (await states.seal(place('of the server itself'), 'notes', undefined)) ?? ''
     expect(await states.open(place(state))).toMatchObject({
       round: 1,
       inner: { requestState: 'of the server itself' },
@@ -94,10 +99,11 @@ describe('10,000 hostile', { timeout: 120_000 }, () => {
     )
     await fc.assert(
       fc.asyncProperty(values, async (requestState) => {
-        const opened = await states.open(place(requestState))
-        if (opened === 'refused') return true
-        if (opened === 'foreign')
+        const at = place(requestState)
+        if (!bringsState(at.request))
           return typeof requestState !== 'string' || !requestState.startsWith('mcp-dcr.')
+        const opened = await states.open(at)
+        if (opened === undefined) return true
         // The last letter of base64url has bits that mean nothing.
         return opened.round === 1 && opened.inner['requestState'] === 'of the server itself'
       }),
@@ -120,7 +126,7 @@ describe('10,000 hostile', { timeout: 120_000 }, () => {
         else results.read++
         return (message?.requests ?? []).every((it) => {
           isDeclined(it, 'a')
-          restoredParams(it.params, { round: 1, askedAt: 0, inner: {} })
+          restoredParams(it.params, { server: 'notes', round: 1, askedAt: 0, inner: {} })
           return (
             ['string', 'number'].includes(typeof it.id) &&
             typeof it.method === 'string' &&
