@@ -43,6 +43,7 @@ export function createContext(config: Config): { context: GatewayContext; close:
     providerOf,
     isTrusted,
     unusableClients: new BoundedMap(REMEMBERED),
+    unanswered: new BoundedMap(REMEMBERED),
     fetch,
     reachOf: (server) => (server.declared || config.local ? reachOf(server.url) : 'public'),
     reachOfRegistration: ({ serverUrl }) =>

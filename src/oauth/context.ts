@@ -8,6 +8,7 @@ import type { Discover } from './discover.js'
 import type { Emit } from './events.js'
 import type { Failures } from './failures.js'
 import type { IsTrusted } from './trusted-issuer.js'
+import type { Unanswered } from './unanswered-registrations.js'
 
 /** What the protocol's steps share; one per `mcpDcr()`. */
 export interface OAuthContext {
@@ -23,6 +24,8 @@ export interface OAuthContext {
   readonly isTrusted: IsTrusted
   /** When registered clients were of no use lately, in epoch milliseconds, by registration. */
   readonly unusableClients: BoundedMap<string, readonly number[]>
+  /** The registrations that were not answered lately, by registration. */
+  readonly unanswered: BoundedMap<string, Unanswered>
   readonly fetch: GuardedFetch
   readonly reachOf: (server: Server) => Reach
   /** That of the MCP server of a registration, which may not be declared any more. */

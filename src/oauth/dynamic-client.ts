@@ -12,6 +12,7 @@ import type { ClientRequest } from './ensure-client.js'
 import { isPassing, replaceRegistration } from './manage-registration.js'
 import { dropManagement, registerAnew, widened } from './register-anew.js'
 import { redirectUriOf } from './redirect-uri.js'
+import { assertNotPaused } from './unanswered-registrations.js'
 import { assertMayRegister } from './unusable-clients.js'
 import { withRegistrationLease } from './registration-lease.js'
 import { registrationRequest } from './registration-request.js'
@@ -68,7 +69,9 @@ async function registerOrMakeDo(
   const { server, discovered, baseUrl } = request
   const { issuer } = discovered.authorizationServer
   try {
-    assertMayRegister(context, { server: server.name, issuer, redirectUri: redirectUriOf(baseUrl) })
+    const place = { server: server.name, issuer, redirectUri: redirectUriOf(baseUrl) }
+    assertMayRegister(context, place)
+    assertNotPaused(context, place)
     return await registerAnew(context, request, key, held)
   } catch (error) {
     const before = held?.value.status === 'registering' ? await newestFormer(context, key) : held?.value

@@ -15,6 +15,7 @@ import { managementOf, readRegisteredClient, type RegisteredClient } from './reg
 import { methodToAskFor, otherMethod, registrationRequest } from './registration-request.js'
 import { fits, substitutions, toClient, toKeep, type Metadata } from './registration-state.js'
 import { secretExpiry } from './secret-expiry.js'
+import { noteAnswered, noteUnanswered } from './unanswered-registrations.js'
 import { noteUnusable } from './unusable-clients.js'
 
 /**
@@ -49,6 +50,7 @@ export async function registerAnew(
   const version = (await registrations.get(key))?.version
   try {
     const registration = await registerOnceAdjusted(context, request, marker)
+    noteAnswered(context, marker)
     const isSaved = await registrations.save(key, version, registration).catch(async (error: unknown) => {
       await discard(context, registration)
       throw error
@@ -63,6 +65,8 @@ export async function registerAnew(
     }
     // An answer that refuses leaves no client behind; without one that can be read there may be one, so the marker stays.
     const answered = !(error instanceof McpDcrError && (NO_ANSWER.has(error.code) || isUnanswered(error)))
+    if (answered) noteAnswered(context, marker)
+    else noteUnanswered(context, marker)
     await removeMarker(context, key, version, before?.value, answered).catch(() => undefined)
     throw error
   }

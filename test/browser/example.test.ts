@@ -76,7 +76,7 @@ describe('the example in a browser', () => {
   })
 
   it('stands in front of the MCP server that MCP_SERVER_URL names', async () => {
-    const world = await startWorld()
+    const world = await startWorld({ authorizationServer: { ownClients: true } })
     try {
       await example.stop()
       await example.start({ MCP_SERVER_URL: world.mcpServer.url })

@@ -7,8 +7,10 @@ import { startWorld, type World } from '../support/gateway.js'
 let world: World
 let gateway: DcrGateway
 let store: CredentialStore
+let now: number
 
 beforeEach(async () => {
+  now = Date.now()
   world = await startWorld()
   store = memoryStore()
   gateway = await startDcrGateway({
@@ -17,6 +19,7 @@ beforeEach(async () => {
       store,
       encryptionKey: 'a key of more than 32 characters, for tests',
       elicitationWait: 0,
+      clock: () => now,
     }),
     mountServers: false,
     routes: (app) =>
@@ -106,5 +109,35 @@ describe('visitors who never sign in', () => {
     ])
     expect(await recordsHeld()).toHaveLength(1)
     expect(world.authorizationServer.registrations()).toBe(1)
+  })
+
+  it('cause ever fewer registrations at an issuer that does not answer them, and one once it does', async () => {
+    world.authorizationServer.intercept = (_req, res, { path }) => {
+      if (path !== '/reg') return false
+      res.writeHead(504).end()
+      return true
+    }
+    const attempts: number[] = []
+    for (const seconds of [0, 1, 1, 1, 4, 8, 600, 3600]) {
+      now += seconds * 1000
+      await send(3, (n) => `visitor ${n}`)
+      attempts.push(world.authorizationServer.count('POST', '/reg'))
+    }
+    expect(attempts).toEqual([2, 3, 3, 4, 5, 6, 7, 8])
+    const told = await fetch(`${gateway.url}/mcp/notes`, { headers: { 'x-user': 'visitor' } })
+    expect([told.status, await told.json()]).toEqual([
+      502,
+      expect.objectContaining({
+        code: 'registration_failed',
+        detail: expect.stringContaining(
+          'left 8 registrations unanswered; the next one is tried in 64 seconds',
+        ),
+      }),
+    ])
+    world.authorizationServer.intercept = undefined
+    now += 64_000
+    await send(3, (n) => `visitor ${n}`)
+    expect(world.authorizationServer.registrations()).toBe(1)
+    expect(world.authorizationServer.count('POST', '/reg')).toBe(9)
   })
 })

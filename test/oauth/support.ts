@@ -155,6 +155,7 @@ export function createOAuthContext(options: ContextOptions = {}): TestContext {
     providerOf,
     isTrusted,
     unusableClients: new BoundedMap(100),
+    unanswered: new BoundedMap(100),
     fetch,
     reachOf: ({ url }) => reachOf(url),
     reachOfRegistration: ({ serverUrl }) => reachOf(serverUrl),

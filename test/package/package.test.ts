@@ -206,7 +206,7 @@ describe.each([
   })
 
   it('signs a person in, with nothing but mcp.json, and over a restart', async () => {
-    const world = await startWorld()
+    const world = await startWorld({ authorizationServer: { ownClients: true } })
     try {
       const { url } = world.mcpServer
       await consumer.write('mcp.json', JSON.stringify({ mcpServers: { notes: { url } } }))

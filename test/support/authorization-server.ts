@@ -18,7 +18,7 @@ export interface AuthorizationServerOptions {
   registration?: boolean
   /** Registration needs this Bearer token. Defaults to none. */
   initialAccessToken?: string
-  /** The test registers clients itself: they are not compared with those that are held. Defaults to false. */
+  /** Clients are registered by the test itself, or from another process: they are not compared with those that are held. Defaults to false. */
   ownClients?: boolean
   /** Clients registered by hand: `client_id`, `client_secret`, `redirect_uris`. Defaults to none. */
   clients?: ClientMetadata[]
