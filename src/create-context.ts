@@ -71,7 +71,7 @@ export function createContext(config: Config): { context: GatewayContext; close:
     elicitations: new BoundedMap(REMEMBERED),
     registeredAgain: new BoundedMap(REMEMBERED),
     warmed: new WeakMap(),
-    stepUps: createStepUps(),
+    stepUps: createStepUps(store, clock),
     undeclared: new BoundedMap(1000),
     accepted: new WeakSet(),
     signIns: new BoundedMap(REMEMBERED),

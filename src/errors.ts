@@ -72,6 +72,7 @@ export const ERROR_KINDS = {
   refresh_failed: { status: 503, title: 'The connection could not be refreshed' },
   token_rejected: { status: 502, title: 'The MCP server rejects its own token' },
   token_renewed: { status: 503, title: 'The token was renewed' },
+  insufficient_scope: { status: 403, title: 'The connection has too little scope' },
   token_not_sent: { status: 502, title: 'The route does not send the token' },
 
   internal_error: { status: 500, title: 'Internal error' },

@@ -58,6 +58,11 @@ export async function requirementAnswer(visit: Visit, error: McpDcrError): Promi
   throw new AuthorizationRequiredError(name, authorizeUrl(baseUrlOf(context.config, req), name))
 }
 
+/** Whether an MCP client asks, as far as that shows. */
+export function isOfMcpClient(visit: Visit): boolean {
+  return mcpVisitOf(visit) !== undefined || isOfMcpSession(visit.req)
+}
+
 /** An MCP client that opens a stream for messages, or ends its session. */
 function isOfMcpSession(req: Request): boolean {
   const { method, headers } = req

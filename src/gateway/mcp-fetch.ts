@@ -6,7 +6,7 @@ import { dropRejected, renewRejected, tokenRenewed } from './on-unauthorized.js'
 import { operationOfFetch } from './operation.js'
 import { outgoingRequest, type OutgoingRequest } from './outgoing-request.js'
 import { challengeOf } from './parse-challenge.js'
-import { noteOutcome, stepsUp } from './step-up.js'
+import { beginStepUp, noteOutcome } from './step-up.js'
 import { meetUndeclared } from './undeclared.js'
 
 /** Called where only a sign-in can help; throws what the caller of `fetch` gets. */
@@ -68,11 +68,11 @@ export function createMcpFetch(context: GatewayContext, options: McpFetchOptions
     const isStepUp =
       status === 403 &&
       connection !== undefined &&
-      stepsUp(context, server, connection, challenge, operationOfFetch(request))
+      (await beginStepUp(context, connection, challenge, operationOfFetch(request)))
     if (status !== 401 && !isStepUp) {
       if (connection !== undefined) {
         noteAnswer(context, connection, status)
-        noteOutcome(context, server, user, status, () => operationOfFetch(request))
+        noteOutcome(context, connection, status, () => operationOfFetch(request))
       }
       return response
     }

@@ -15,7 +15,7 @@ import { challengeKey, type GatewayContext, type PendingRequirement } from './co
 import type { Answer } from './intercept.js'
 import { sessionIdOf } from './mcp-client.js'
 import { noteElicitation } from './pending-elicitations.js'
-import { countTry, pendingStepUp } from './step-up.js'
+import { asksForScope, countTry, pendingStepUp } from './step-up.js'
 
 /** Why somebody has to sign in. */
 export interface Requirement extends PendingRequirement {
@@ -41,8 +41,8 @@ export async function requireAuthorization(
 ): Promise<Answer> {
   const { server, user, challenge, fresh, returnTo } = requirement
   // That of a step-up is for widening a live connection, and not what a sign-in without one should ask for.
-  const isStepUp = challenge !== undefined && challenge === pendingStepUp(context, user, server)?.challenge
-  if (challenge !== undefined && !isStepUp) context.challenges.set(challengeKey(user, server), challenge)
+  if (challenge !== undefined && !asksForScope(challenge))
+    context.challenges.set(challengeKey(user, server), challenge)
   const request = await authorizationRequest(context, req, server, user, returnTo)
   const prepared = await prepareAuthorization(context.oauth, request, { fresh })
   const required =
@@ -89,7 +89,7 @@ export async function authorizationRequest(
   const { config, oauth, challenges } = context
   const before = (await oauth.records.connections.get(connectionKey(user, server.name)))?.value
   const live = before?.status === 'connected' && before.serverUrl === server.url ? before : undefined
-  const pending = live && pendingStepUp(context, user, server)
+  const pending = live && (await pendingStepUp(context, user, server))
   return {
     server,
     user,
@@ -109,7 +109,7 @@ export async function redirectIntoFlow(
   prepared: PreparedAuthorization,
 ): Promise<Answer> {
   const { url, flow } = await startAuthorization(context.oauth, request, prepared)
-  if (flow.demandedScope !== undefined) countTry(context, request.user, request.server)
+  if (flow.demandedScope !== undefined) await countTry(context, request.user, request.server)
   return redirectAnswer(url.href, 302, await context.cookies.keep(req, flow))
 }
 

@@ -1,8 +1,9 @@
 import type { Request, Response } from 'express'
 import type { Challenge, Connection, Server } from '../model.js'
 import { sendAnswer } from './answer.js'
-import { answered, failedFetchAnswer, failure } from './answer-failure.js'
+import { answered, failedFetchAnswer, failure, isOfMcpClient } from './answer-failure.js'
 import { liveConnection, replaceAuthorization } from './attach-token.js'
+import { authorizeUrl, baseUrlOf } from './base-url.js'
 import { noteAnswer, type GatewayContext } from './context.js'
 import { hideFlowCookies } from './flow-cookie.js'
 import { identifyUser } from './identify-user.js'
@@ -15,7 +16,7 @@ import { parseChallenge } from './parse-challenge.js'
 import { createRequestMcp, userRequired } from './request-mcp.js'
 import { requireAuthorization } from './require-authorization.js'
 import { resolveServer } from './resolve-server.js'
-import { noteOutcome, stepsUp } from './step-up.js'
+import { asksForScope, beginStepUp, insufficientScope, mayStepUp, noteOutcome } from './step-up.js'
 import { refuseMetadata } from './upstream-metadata.js'
 import { createVisit, type Visit } from './visit.js'
 
@@ -62,18 +63,37 @@ async function enterServer(visit: Visit, res: Response, server: Server): Promise
       if (failed !== undefined) return failed
       if (status !== 401 && status !== 403) return undefined
       const challenge = parseChallenge(values)
-      if (status === 403 && (sent === undefined || !stepsUp(context, server, sent, challenge, operation())))
-        return undefined
-      return () => answered(visit, () => onUnauthorized(visit, server, user, sent, status, challenge), server)
+      if (status === 403) {
+        if (sent === undefined || !asksForScope(challenge)) return undefined
+        noteAnswer(context, sent, status)
+        // An MCP client would take the upstream's challenge for its own affair.
+        if (!mayStepUp(context, sent, challenge, operation()) && !isOfMcpClient(visit)) return undefined
+        return () =>
+          answered(visit, () => onInsufficientScope(visit, server, sent, challenge, operation()), server)
+      }
+      return () => answered(visit, () => onUnauthorized(visit, server, user, sent, challenge), server)
     },
     (status, header) => {
       if (sent !== undefined) {
         noteAnswer(context, sent, status)
-        noteOutcome(context, server, sent.user, status, operation)
+        noteOutcome(context, sent, status, operation)
       }
       noteSession(visit, header)
     },
   )
+}
+
+async function onInsufficientScope(
+  { context, req, returnTo }: Visit,
+  server: Server,
+  sent: Connection,
+  challenge: Challenge,
+  operation: string,
+): Promise<Answer> {
+  if (!(await beginStepUp(context, sent, challenge, operation)))
+    throw insufficientScope(server, challenge, authorizeUrl(baseUrlOf(context.config, req), server.name))
+  const { user } = sent
+  return requireAuthorization(context, req, { server, user, challenge, returnTo: returnTo(), fresh: false })
 }
 
 async function onUnauthorized(
@@ -81,11 +101,9 @@ async function onUnauthorized(
   server: Server,
   user: string | undefined,
   sent: Connection | undefined,
-  status: 401 | 403,
   challenge: Challenge | undefined,
 ): Promise<Answer> {
   if (user === undefined) throw userRequired(context.config.user === undefined)
-  if (sent !== undefined && status === 401)
-    return onTokenRejected(context, req, server, sent, challenge, returnTo())
+  if (sent !== undefined) return onTokenRejected(context, req, server, sent, challenge, returnTo())
   return requireAuthorization(context, req, { server, user, challenge, returnTo: returnTo(), fresh: false })
 }

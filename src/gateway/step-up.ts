@@ -1,19 +1,27 @@
 import { BoundedMap } from '../bounded-map.js'
+import { McpDcrError, quoteUntrusted } from '../errors.js'
 import type { Challenge, Connection, Server } from '../model.js'
 import { scopeList } from '../oauth/choose-scope.js'
 import { isRefused } from '../oauth/refused-scope.js'
-import { challengeKey, noteAnswer, type GatewayContext } from './context.js'
+import type { CredentialStore, RecordData } from '../store/contract.js'
+import { connectionKey } from '../store/records.js'
+import { noteAnswer, type GatewayContext } from './context.js'
 import { isOneOperation } from './operation.js'
 
 /** Authorizations that one operation may lead a user into (SPEC 40). */
 const MAX_TRIES = 3
 /** How long after the last of them they are forgotten, in milliseconds. */
 const REMEMBERED_FOR = 60 * 60_000
-/** How many of each are remembered. */
+/** Of how many users and servers this instance knows at once what is noted. */
 const REMEMBERED = 10_000
+/** Of how many operations of one user at one server. */
+const MAX_OPERATIONS = 50
+
+/** The collection of what is noted; it holds no secret. */
+const COLLECTION = 'step_ups'
 
 /** A 403 that asks for more scope, until somebody has signed in for it. */
-export interface StepUp {
+interface StepUp {
   readonly challenge: Challenge
   /** What was refused: see `operationOf`. */
   readonly operation: string
@@ -21,79 +29,186 @@ export interface StepUp {
   readonly demandedScope: string
 }
 
-/** What is remembered of step-ups; one per `mcpDcr()`. */
-export interface StepUps {
-  /** The newest, by user and server: the connect URL leads into it. */
-  readonly pending: BoundedMap<string, StepUp>
-  /** The authorizations that were begun, and when the last one was, by user, server and operation. */
-  readonly tries: BoundedMap<string, { readonly count: number; readonly last: number }>
+/** What is noted of one user at one server. */
+interface Notes {
+  /** The newest step-up: the connect URL leads into it. */
+  readonly pending?: StepUp
+  /** The authorizations that were begun for each operation, and when the last one was. */
+  readonly tries: readonly { readonly operation: string; readonly count: number; readonly last: number }[]
 }
 
-export function createStepUps(): StepUps {
-  return { pending: new BoundedMap(REMEMBERED), tries: new BoundedMap(REMEMBERED) }
+const NONE: Notes = { tries: [] }
+
+/** What is remembered of step-ups, by connection key; in the store, since the browser may come to another instance. */
+export interface StepUps {
+  /** What this instance has read last. */
+  known(key: string): Notes
+  read(key: string): Promise<Notes>
+  change(key: string, make: (notes: Notes) => Notes): Promise<void>
+}
+
+export function createStepUps(store: CredentialStore, clock: () => number): StepUps {
+  const known = new BoundedMap<string, Notes>(REMEMBERED)
+  /** The last change that is under way, by key. */
+  const underWay = new Map<string, Promise<void>>()
+
+  async function load(key: string): Promise<{ notes: Notes; version: string | undefined }> {
+    const record = await store.get(COLLECTION, key)
+    return { notes: (record?.data ?? NONE) as unknown as Notes, version: record?.version }
+  }
+
+  function note(key: string, notes: Notes): void {
+    if (notes.pending === undefined && notes.tries.length === 0) known.delete(key)
+    else known.set(key, notes)
+  }
+
+  return {
+    known: (key) => known.get(key) ?? NONE,
+    async read(key) {
+      await underWay.get(key)?.catch(() => undefined)
+      const { notes } = await load(key)
+      if (!underWay.has(key)) note(key, notes)
+      return notes
+    },
+
+    change(key, make) {
+      note(key, make(known.get(key) ?? NONE))
+      const before = underWay.get(key) ?? Promise.resolve()
+      const change = before.catch(() => undefined).then(() => applyTo(key, make))
+      underWay.set(key, change)
+      const forget = (): void => {
+        if (underWay.get(key) === change) underWay.delete(key)
+      }
+      change.then(forget, forget)
+      return change
+    },
+  }
+
+  async function applyTo(key: string, make: (notes: Notes) => Notes): Promise<void> {
+    for (;;) {
+      const { notes, version } = await load(key)
+      const changed = make(notes)
+      if (changed === notes) return note(key, notes)
+      const options = { expiresAt: clock() + REMEMBERED_FOR }
+      const data = changed as unknown as RecordData
+      if (!(await store.compareAndSet(COLLECTION, key, version, data, options))) continue
+      note(key, changed)
+      return
+    }
+  }
+}
+
+/** Whether an upstream's 403 says that the token has too little scope (RFC 6750 §3.1). */
+export function asksForScope(challenge: Challenge | undefined): challenge is Challenge {
+  return challenge?.error === 'insufficient_scope'
 }
 
 /**
- * Whether a 403 on a token leads to another authorization (SPEC 3, 39, 40); it is then the pending step-up of this
- * user and server. Otherwise it is the caller's to see, as it is:
+ * Whether a 403 on a token leads to another authorization (SPEC 3, 39, 40), as far as this instance knows. Otherwise
+ * it is the caller's to see:
  *
  * - one that does not say `insufficient_scope`, or names no scope that is new: the token has it, or it was asked for. What was asked for
  *   and not granted is not asked for again: the person, or their administrator, has said no
  * - one that asks for what they refused when they were asked for it, until they sign in of their own accord
  * - one of an operation for which they were sent away three times
- *
- * The connection stays as it is, so that all else works meanwhile.
  */
-export function stepsUp(
+export function mayStepUp(
+  { stepUps, oauth }: GatewayContext,
+  sent: Connection,
+  challenge: Challenge,
+  operation: string,
+): boolean {
+  const notes = stepUps.known(connectionKey(sent.user, sent.server))
+  return (
+    demandOf(sent, challenge) !== undefined && triesOf(notes, operation, oauth.clock())?.count !== MAX_TRIES
+  )
+}
+
+/**
+ * Notes the step-up that a 403 leads to; it is then what this user's next authorization at this server is for. The
+ * connection stays as it is, so that all else works meanwhile.
+ *
+ * @returns whether it leads to one: see {@link mayStepUp}
+ */
+export async function beginStepUp(
   context: GatewayContext,
-  server: Server,
   sent: Connection,
   challenge: Challenge | undefined,
   operation: string,
-): boolean {
-  if (challenge?.error !== 'insufficient_scope') return false
+): Promise<boolean> {
+  if (!asksForScope(challenge)) return false
   // It is the token's scope that will not do: the token itself was taken.
   noteAnswer(context, sent, 403)
-  const wanted = scopeList(challenge.scope)
+  const demandedScope = demandOf(sent, challenge)
+  if (demandedScope === undefined) return false
+  const { clock } = context.oauth
+  let isAllowed = false
+  await context.stepUps.change(connectionKey(sent.user, sent.server), (notes) => {
+    isAllowed = triesOf(notes, operation, clock())?.count !== MAX_TRIES
+    if (isAllowed) return { ...notes, pending: { challenge, operation, demandedScope } }
+    return notes.pending?.operation === operation ? { tries: notes.tries } : notes
+  })
+  return isAllowed
+}
+
+/** What a challenge asks for beyond what the token has, where that may be asked for; undefined where nothing is. */
+function demandOf(sent: Connection, { scope }: Challenge): string | undefined {
+  const wanted = scopeList(scope)
   const asked = new Set(scopeList(sent.requestedScope))
-  if (wanted.every((scope) => asked.has(scope)) || isRefused(sent, wanted)) return false
+  if (wanted.every((it) => asked.has(it)) || isRefused(sent, wanted)) return undefined
   const granted = new Set(scopeList(sent.scope))
-  const demandedScope = wanted.filter((scope) => !granted.has(scope)).join(' ')
-  if (demandedScope === '') return false
-  const { pending } = context.stepUps
-  const key = challengeKey(sent.user, server)
-  if (triesOf(context, sent.user, server, operation) >= MAX_TRIES) {
-    if (pending.get(key)?.operation === operation) pending.delete(key)
-    return false
-  }
-  pending.set(key, { challenge, operation, demandedScope })
-  return true
+  const demanded = wanted.filter((it) => !granted.has(it))
+  return demanded.length === 0 ? undefined : demanded.join(' ')
+}
+
+/** The error for a 403 that leads to no other authorization. */
+export function insufficientScope({ name }: Server, { scope }: Challenge, connectUrl: string): McpDcrError {
+  const wanted = scope === undefined ? 'more scope' : `the scope ${quoteUntrusted(scope)}`
+  return new McpDcrError(
+    'insufficient_scope',
+    `The MCP server "${name}" wants ${wanted}, which this connection does not have and was not given when it was asked for.`,
+    { server: name, fix: `To allow it after all, open ${connectUrl} in a browser.` },
+  )
 }
 
 /** The step-up that a user's next authorization at a server is for. */
-export function pendingStepUp({ stepUps }: GatewayContext, user: string, server: Server): StepUp | undefined {
-  return stepUps.pending.get(challengeKey(user, server))
+export async function pendingStepUp(
+  { stepUps, oauth }: GatewayContext,
+  user: string,
+  { name }: Server,
+): Promise<StepUp | undefined> {
+  const notes = await stepUps.read(connectionKey(user, name))
+  const { pending } = notes
+  // After that, whoever connects does so of their own accord.
+  const isExhausted =
+    pending !== undefined && triesOf(notes, pending.operation, oauth.clock())?.count === MAX_TRIES
+  return isExhausted ? undefined : pending
 }
 
 /** Counts an authorization that is begun, where a step-up is what it is for. */
-export function countTry(context: GatewayContext, user: string, server: Server): void {
-  const operation = pendingStepUp(context, user, server)?.operation
-  if (operation === undefined) return
-  context.stepUps.tries.set(triesKey(user, server, operation), {
-    count: triesOf(context, user, server, operation) + 1,
-    last: context.oauth.clock(),
+export async function countTry(
+  { stepUps, oauth }: GatewayContext,
+  user: string,
+  { name }: Server,
+): Promise<void> {
+  const last = oauth.clock()
+  await stepUps.change(connectionKey(user, name), (notes) => {
+    const operation = notes.pending?.operation
+    if (operation === undefined) return notes
+    const count = (triesOf(notes, operation, last)?.count ?? 0) + 1
+    const tries = [...without(notes, operation), { operation, count, last }].slice(-MAX_OPERATIONS)
+    return { ...notes, tries }
   })
 }
 
 /** A sign-in is done: what it has asked for is pending no longer. */
-export function settleStepUp(
-  context: GatewayContext,
-  server: Server,
-  { user, requestedScope }: Connection,
-): void {
-  const asked = new Set(scopeList(requestedScope))
-  const demanded = scopeList(pendingStepUp(context, user, server)?.demandedScope)
-  if (demanded.every((scope) => asked.has(scope))) context.stepUps.pending.delete(challengeKey(user, server))
+export async function settleStepUp({ stepUps }: GatewayContext, connection: Connection): Promise<void> {
+  const asked = new Set(scopeList(connection.requestedScope))
+  await stepUps.change(connectionKey(connection.user, connection.server), (notes) => {
+    const { pending, tries } = notes
+    const isDone = scopeList(pending?.demandedScope).every((scope) => asked.has(scope))
+    return pending !== undefined && isDone ? { tries } : notes
+  })
 }
 
 /**
@@ -102,27 +217,27 @@ export function settleStepUp(
  * @param operationOf asked only where there is anything to clear
  */
 export function noteOutcome(
-  { stepUps: { tries } }: GatewayContext,
-  server: Server,
-  user: string,
+  { stepUps, oauth }: GatewayContext,
+  { user, server }: Connection,
   status: number,
   operationOf: () => string,
 ): void {
-  if (tries.size === 0 || status >= 400) return
+  const key = connectionKey(user, server)
+  const { tries } = stepUps.known(key)
+  if (tries.length === 0 || status >= 400) return
   const operation = operationOf()
-  if (isOneOperation(operation)) tries.delete(triesKey(user, server, operation))
+  if (!isOneOperation(operation) || !tries.some((it) => it.operation === operation)) return
+  stepUps
+    .change(key, (notes) => ({ ...notes, tries: without(notes, operation) }))
+    .catch((error: unknown) =>
+      oauth.logger.warn('the tries of an operation could not be cleared', { server, error }),
+    )
 }
 
-function triesOf(
-  { stepUps, oauth }: GatewayContext,
-  user: string,
-  server: Server,
-  operation: string,
-): number {
-  const tried = stepUps.tries.get(triesKey(user, server, operation))
-  return tried === undefined || oauth.clock() - tried.last >= REMEMBERED_FOR ? 0 : tried.count
+function triesOf({ tries }: Notes, operation: string, now: number): Notes['tries'][number] | undefined {
+  return tries.find((it) => it.operation === operation && now - it.last < REMEMBERED_FOR)
 }
 
-function triesKey(user: string, { name }: Server, operation: string): string {
-  return JSON.stringify([user, name, operation])
+function without({ tries }: Notes, operation: string): Notes['tries'] {
+  return tries.filter((it) => it.operation !== operation)
 }

@@ -56,7 +56,7 @@ async function finish(
     void completeElicitations(context, flow.user, flow.server)
     // It has led to this sign-in; a later one begins with a challenge of its own.
     context.challenges.delete(challengeKey(flow.user, server))
-    settleStepUp(context, server, connection)
+    await settleStepUp(context, connection)
   } catch (thrown) {
     await noteRefusal(context, flow, thrown)
     return onFailure(context, req, flow, thrown, { baseUrl, parameters })

@@ -6,9 +6,10 @@ import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/
 import { decodeJwt } from 'jose'
 import type { Configuration } from 'oidc-provider'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { memoryStore } from '../../src/index.js'
 import { startDcrGateway, type DcrGateway } from '../support/dcr-gateway.js'
 import { startWorld, type World } from '../support/gateway.js'
-import type { Page, Person } from '../support/person.js'
+import { createPerson, type Page, type Person } from '../support/person.js'
 import { browserOf, connect, tokenRequests } from '../support/visit.js'
 
 const EVER_MORE = [1, 2, 3, 4, 5].map((n) => `more:${n}`)
@@ -393,6 +394,8 @@ describe('a denial', () => {
 
   it('ends where they connect anew without being asked: the next 403 asks', async () => {
     await restart()
+    // What a 403 has asked for is forgotten after an hour.
+    now += 3600_000
     expect(await stepUp(gateway.url + CONNECT)).toMatchObject({ status: 303 })
     expect(asked().at(-1)).toEqual(['mcp:read', 'offline_access'])
     expect(await stepUp(at())).toMatchObject({ status: 303 })
@@ -434,10 +437,75 @@ async function callThroughProxy(tool: string): Promise<string> {
   }
   const text = await callTool(asAlice, tool, at('/mcp'))
   const authorizationUrl = gateway.url + CONNECT
+  if (text.includes('wants the scope')) throw new Error(text)
   if (text.includes(authorizationUrl))
     throw Object.assign(new Error(text), AUTHORIZATION_REQUIRED, { authorizationUrl })
   return text
 }
+
+it('an MCP client learns in words what was not given, never by the upstream’s challenge', async () => {
+  const call = (method: string, tool: string): Promise<Response> =>
+    fetch(at('/mcp'), {
+      method: 'POST',
+      headers: {
+        'x-user': 'alice',
+        'content-type': 'application/json',
+        accept: 'application/json, text/event-stream',
+      },
+      body: JSON.stringify({
+        jsonrpc: '2.0',
+        id: 7,
+        method,
+        params: { name: tool, arguments: { a: 1, b: 2 } },
+      }),
+    })
+  await (await call('tools/call', 'add')).text()
+  expect(await stepUp(gateway.url + CONNECT, 'deny')).toMatchObject({ status: 403 })
+  const answer = await call('tools/call', 'add')
+  expect([answer.status, answer.headers.get('www-authenticate')]).toEqual([200, null])
+  expect(await answer.json()).toMatchObject({
+    id: 7,
+    result: {
+      isError: true,
+      content: [{ text: expect.stringContaining(`mcp:write`) as string }],
+      _meta: {
+        'mcp-dcr/error': { code: 'insufficient_scope', fix: expect.stringContaining(CONNECT) as string },
+      },
+    },
+  })
+})
+
+it('a second gateway on the store leads into the step-up that the first one has met, and counts its tries', async () => {
+  const store = { ...memoryStore(), shared: true }
+  const encryptionKey = 'a key of more than 32 characters, for tests'
+  const gateways = await Promise.all(
+    [1, 2].map(() =>
+      startDcrGateway({
+        servers: { notes: world.mcpServer.url },
+        options: () => ({ baseUrl: gateway.url, store, encryptionKey, clock: () => now }),
+      }),
+    ),
+  )
+  const [first, second] = gateways as [DcrGateway, DcrGateway]
+  const hosts = { [gateway.url]: second.url }
+  const person = createPerson({ hosts })
+  person.setCookie(gateway.url, 'user=alice; Path=/')
+  await person.signIn(gateway.url + CONNECT)
+  const ask = (): Promise<Response> =>
+    fetch(`${first.url}/mcp/notes/page`, { headers: { 'x-user': 'alice' } })
+  for (const scope of ['more:1', 'more:2', 'more:3']) {
+    needed[PAGE] = [scope]
+    now += 1000
+    expect((await ask()).status).toBe(401)
+    const { location = '' } = await person.open(gateway.url + CONNECT)
+    expect(new URL(location).searchParams.get('scope')).toContain(scope)
+    expect((await person.signIn(location)).status).toBe(200)
+  }
+  needed[PAGE] = ['more:4']
+  now += 1000
+  expect((await ask()).status).toBe(403)
+  await Promise.all(gateways.map((it) => it.close()))
+})
 
 describe.each([
   ['a proxy', callThroughProxy],
@@ -465,7 +533,7 @@ describe.each([
   it.each([
     ['is denied', 'add', 'deny', 403],
     ['is not granted', 'count', 'allow', 303],
-  ] as const)('has the upstream’s 403 where it %s', async (_how, tool, decision, status) => {
+  ] as const)('is led no further where it %s', async (_how, tool, decision, status) => {
     await expect(call(tool)).rejects.toMatchObject(AUTHORIZATION_REQUIRED)
     expect(await stepUp(gateway.url + CONNECT, decision)).toMatchObject({ status })
     const error: unknown = await call(tool).catch((thrown: unknown) => thrown)
@@ -488,7 +556,7 @@ describe.each([
       await expect(call('whoami')).rejects.toMatchObject(AUTHORIZATION_REQUIRED)
       expect(await stepUp(gateway.url + CONNECT)).toMatchObject({ status: 303 })
     }
-    await expect(call('whoami')).rejects.toThrow('still more')
+    await expect(call('whoami')).rejects.toThrow(/still more|wants the scope more:4/)
     expect(asked()).toHaveLength(3)
     await expect(call('add')).rejects.toMatchObject(AUTHORIZATION_REQUIRED)
 
