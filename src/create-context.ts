@@ -3,6 +3,7 @@ import type { GatewayContext } from './gateway/context.js'
 import { createFlowCookies } from './gateway/flow-cookie.js'
 import { createMcpSessions } from './gateway/mcp-client.js'
 import { createRequestStates } from './gateway/request-state.js'
+import { createServerChallenges } from './gateway/server-challenges.js'
 import { createSignInWaits } from './gateway/sign-in-waits.js'
 import { createStepUps } from './gateway/step-up.js'
 import { createDiscover } from './oauth/discover.js'
@@ -70,7 +71,7 @@ export function createContext(config: Config): { context: GatewayContext; close:
     requirements: new WeakMap(),
     elicitations: new BoundedMap(REMEMBERED),
     registeredAgain: new BoundedMap(REMEMBERED),
-    warmed: new WeakMap(),
+    serverChallenges: createServerChallenges(oauth),
     stepUps: createStepUps(store, clock),
     undeclared: new BoundedMap(1000),
     accepted: new WeakSet(),

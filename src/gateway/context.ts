@@ -10,6 +10,7 @@ import type { Answer } from './intercept.js'
 import type { McpSessions } from './mcp-client.js'
 import type { PendingElicitation } from './pending-elicitations.js'
 import type { RequestStates } from './request-state.js'
+import type { ServerChallenges } from './server-challenges.js'
 import type { SignInWaits } from './sign-in-waits.js'
 import type { StepUps } from './step-up.js'
 
@@ -38,8 +39,8 @@ export interface GatewayContext {
   readonly elicitations: BoundedMap<string, readonly PendingElicitation[]>
   /** When people had a registration made again, in epoch milliseconds, by its key. */
   readonly registeredAgain: BoundedMap<string, number>
-  /** The challenges of servers that were warmed, for a sign-in that begins without one. */
-  readonly warmed: WeakMap<Server, Challenge>
+  /** For a sign-in whose user has met no challenge here. */
+  readonly serverChallenges: ServerChallenges
   readonly stepUps: StepUps
   /** Undeclared servers that a user has met through their challenge, by user and name. */
   readonly undeclared: BoundedMap<string, BoundedMap<string, Server>>

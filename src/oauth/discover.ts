@@ -14,7 +14,7 @@ import { assertTrusted, type IsTrusted } from './trusted-issuer.js'
 import { findResourceMetadata, type ResourceMetadata } from './resource-metadata.js'
 
 /** How long a discovery is used again, in milliseconds. */
-const LIFETIME = 5 * 60_000
+export const DISCOVERY_LIFETIME = 5 * 60_000
 /** How long a rejected token may not cause another discovery of the same server, in milliseconds. */
 const FRESH_INTERVAL = 10_000
 /** How many discoveries are kept. */
@@ -66,7 +66,7 @@ export function createDiscover(
     const named = [resourceMetadata, otherResourceMetadata]
     const key = JSON.stringify([server?.name, server?.url, server?.oauth, named, reach])
     const cached = cache.get(key)
-    if (cached !== undefined && clock() - cached.startedAt < (fresh ? FRESH_INTERVAL : LIFETIME))
+    if (cached !== undefined && clock() - cached.startedAt < (fresh ? FRESH_INTERVAL : DISCOVERY_LIFETIME))
       return cached.result
     const result = discoverOnce(
       server,

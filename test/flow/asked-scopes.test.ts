@@ -77,3 +77,19 @@ it('asks for the scopes of the challenge that dcr.fetch has met, at the connect 
   const page = await browserOf('alice', gateway.url).signIn(`${gateway.url}/api/oauth/authorize/notes`)
   expect([page.status, asked()]).toEqual([200, ['mcp:read', 'offline_access']])
 })
+
+it.each([
+  ['the challenge', () => start(['mcp:read', 'mcp:write'], true), ['mcp:read', 'offline_access']],
+  [
+    'all that the resource supports, where the challenge says nothing',
+    () => start(['mcp:read', 'mcp:write']),
+    ['mcp:read', 'mcp:write', 'offline_access'],
+  ],
+])(
+  'asks for the scopes of %s, at the connect URL that somebody opens before anything was asked',
+  async (_of, begin, scopes) => {
+    await begin()
+    const page = await browserOf('bob', gateway.url).signIn(`${gateway.url}/api/oauth/authorize/notes`)
+    expect([page.status, asked(), registered()]).toEqual([200, scopes, scopes])
+  },
+)

@@ -288,7 +288,8 @@ describe('a client of MCP 2026-07-28', () => {
     for (const { body } of await Promise.all([held, asked]))
       expect(JSON.stringify(body)).not.toContain('input_required')
     // Two without a token, and their repetitions with one.
-    expect(world.mcpServer.requests.filter(({ method }) => method === 'POST')).toHaveLength(4)
+    const calls = world.mcpServer.requests.filter(({ body }) => body.includes('tools/call'))
+    expect(calls).toHaveLength(4)
     expect(world.mcpServer.requests.at(-1)?.authorization).toMatch(/^Bearer ey/)
   })
 
