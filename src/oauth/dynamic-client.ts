@@ -177,8 +177,9 @@ async function afterFailure(
   context.logger.warn(`${error.code}: ${error.message}`, { server: request.server.name })
   const { registrations } = context.records
   if (error.code === 'registration_gone') {
-    const client = await registerAnew(context, request, key, await registrations.get(key))
     const { clientId = '' } = failed.value
+    const client = await registerOrMakeDo(context, request, key)
+    if (client.clientId === clientId) return client
     await dropManagement(context, failed.key === key ? formerRegistrationKey(key, clientId) : failed.key)
     return client
   }

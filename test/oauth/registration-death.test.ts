@@ -23,6 +23,9 @@ import {
   type TestContext,
 } from './support.js'
 
+/** In seconds. */
+const DAY = 24 * 3600
+
 let issuer: Issuer
 let context: TestContext
 
@@ -117,6 +120,28 @@ describe('a client that the management endpoint does not know (RFC 7592 §2.1, S
     await registrations.delete(former?.id ?? '')
     expect(await ids()).toEqual(['c2'])
     issuer.strays.add('c1')
+  })
+
+  it.each([
+    [401, 403],
+    [404, 404],
+    [410, 503],
+  ])('is used as long as it lasts (%i) where registering again is refused (%i)', async (gone, refused) => {
+    issuer.amend = () => ({
+      token_endpoint_auth_method: 'client_secret_post',
+      client_secret: 'hush-s1',
+      client_secret_expires_at: context.clock() / 1000 + 10 * DAY,
+    })
+    await ensure()
+    issuer.fault.GET = status(gone)
+    issuer.replies['/register'] = status(refused)
+    context.pass(9.5 * DAY * 1000)
+    expect((await ensure()).clientId).toBe('c1')
+    const [registration] = await registrationsOf(context)
+    expect(registration).toMatchObject({ status: 'registered', registrationAccessToken: 'hush-1' })
+    context.pass(DAY * 1000)
+    await expect(ensure()).rejects.toMatchObject({ code: 'registration_failed' })
+    expect(await ids()).toEqual(['c1'])
   })
 })
 
