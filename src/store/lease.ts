@@ -12,13 +12,14 @@ export interface Leases {
    * Those that name the same `outcome`, and come before the first of them is done, share what becomes of it,
    * a failure too: in turns, a hundred callers would each wait out a hanging server, one behind the other.
    *
-   * Work that outlasts its lease is not stopped, and another instance may begin: choose a duration above
-   * the bound of what the work does. The instances' clocks may differ by less than the time to spare.
+   * The lease is short, and renewed while the work runs: where an instance dies, another one goes on within 15
+   * seconds. Work that outlasts its duration is not stopped, and another instance may begin: choose one above
+   * the bound of what the work does. The instances' clocks may differ by a few seconds.
    *
-   * @param durationMs how long the lease is held at most, in milliseconds
+   * @param durationMs for how long the lease is renewed at most, in milliseconds
    * @param outcome what `work` is to bring about, where it is the same for several callers. Defaults to none: nothing is shared
-   * @throws McpDcrError `store_unavailable` if another instance keeps the lease past the maximum wait, and
-   * what the store and `work` throw.
+   * @throws McpDcrError `store_unavailable` if another instance keeps the lease past the maximum wait, counted
+   * from the call, and what the store and `work` throw.
    */
   withLease<T>(name: string, durationMs: number, work: () => Promise<T>, outcome?: string): Promise<T>
 }
@@ -30,34 +31,61 @@ export interface LeaseOptions {
   owner?: string
   /** Waits between two tries, in milliseconds. Defaults to a timer. */
   wait?: (ms: number) => Promise<unknown>
-  /** How long to wait for another instance, in milliseconds. Defaults to twice the lease's duration. */
+  /** Waits between two renewals, in milliseconds, without keeping the process; rejects when aborted. Defaults to a timer. */
+  pause?: (ms: number, signal?: AbortSignal) => Promise<unknown>
+  /** How long to wait for another instance, in milliseconds. Defaults to 20 seconds: people wait. */
   maxWaitMs?: number
 }
 
 const COLLECTION = 'leases'
 const FIRST_DELAY_MS = 20
 const LAST_DELAY_MS = 250
+/** Above two renewals and the time that the store may take for one. */
+const LEASE_MS = 15_000
+const RENEWAL_MS = 5_000
+/** Above the lease of an instance that has died. */
+const MAX_WAIT_MS = 20_000
+
+const pauseByTimer = (ms: number, signal?: AbortSignal): Promise<unknown> =>
+  sleep(ms, undefined, { ref: false, ...(signal && { signal }) })
+
+interface Request {
+  readonly name: string
+  readonly durationMs: number
+  /** Epoch milliseconds. */
+  readonly giveUpAt: number
+}
 
 export function createLeases(
   store: CredentialStore,
-  { clock, owner = `pid ${process.pid}`, wait = sleep, maxWaitMs }: LeaseOptions,
+  {
+    clock,
+    owner = `pid ${process.pid}`,
+    wait = sleep,
+    pause = pauseByTimer,
+    maxWaitMs = MAX_WAIT_MS,
+  }: LeaseOptions,
 ): Leases {
   const lastInLine = new Map<string, Promise<void>>()
   const shared = new Map<string, Promise<unknown>>()
 
-  async function hold<T>(name: string, durationMs: number, work: () => Promise<T>): Promise<T> {
-    const token = await acquire(name, durationMs)
+  async function hold<T>(request: Request, work: () => Promise<T>): Promise<T> {
+    const token = await acquire(request)
+    const done = new AbortController()
+    const renewals = renew(request, token, clock() + request.durationMs, done.signal)
     try {
       return await work()
     } finally {
+      done.abort()
+      // One under way would write the lease again.
+      await renewals
       // The work is done either way; a lease that cannot be given back runs out.
-      await release(name, token).catch(() => undefined)
+      await release(request.name, token).catch(() => undefined)
     }
   }
 
-  async function acquire(name: string, durationMs: number): Promise<string> {
+  async function acquire({ name, durationMs, giveUpAt }: Request): Promise<string> {
     const token = randomUUID()
-    const giveUpAt = clock() + (maxWaitMs ?? 2 * durationMs)
     for (let delay = FIRST_DELAY_MS; ; delay = Math.min(delay * 2, LAST_DELAY_MS)) {
       if (await tryToAcquire(name, token, durationMs)) return token
       if (clock() >= giveUpAt) {
@@ -74,12 +102,34 @@ export function createLeases(
   }
 
   async function tryToAcquire(name: string, token: string, durationMs: number): Promise<boolean> {
-    const expiresAt = clock() + durationMs
+    const expiresAt = clock() + Math.min(durationMs, LEASE_MS)
     const lease = { owner, token, expiresAt }
     if (await store.compareAndSet(COLLECTION, name, undefined, lease, { expiresAt })) return true
     const held = await store.get(COLLECTION, name)
     if (held !== undefined && Number(held.data.expiresAt) > clock()) return false
     return store.compareAndSet(COLLECTION, name, held?.version, lease, { expiresAt })
+  }
+
+  /** Ends when the signal says so, at `lastUntil`, or when the lease is somebody else's. */
+  async function renew(
+    { name }: Request,
+    token: string,
+    lastUntil: number,
+    signal: AbortSignal,
+  ): Promise<void> {
+    for (let isMine = true; isMine && clock() + LEASE_MS < lastUntil;) {
+      await pause(RENEWAL_MS, signal).catch(() => undefined)
+      if (signal.aborted) return
+      // Where the store fails, the next renewal may come in time.
+      isMine = await renewOnce(name, token, lastUntil).catch(() => true)
+    }
+  }
+
+  async function renewOnce(name: string, token: string, lastUntil: number): Promise<boolean> {
+    const held = await store.get(COLLECTION, name)
+    if (held?.data.token !== token) return false
+    const expiresAt = Math.min(clock() + LEASE_MS, lastUntil)
+    return store.compareAndSet(COLLECTION, name, held.version, { owner, token, expiresAt }, { expiresAt })
   }
 
   async function release(name: string, token: string): Promise<void> {
@@ -88,7 +138,8 @@ export function createLeases(
   }
 
   function takeTurn<T>(name: string, durationMs: number, work: () => Promise<T>): Promise<T> {
-    const turn = (lastInLine.get(name) ?? Promise.resolve()).then(() => hold(name, durationMs, work))
+    const request = { name, durationMs, giveUpAt: clock() + maxWaitMs }
+    const turn = (lastInLine.get(name) ?? Promise.resolve()).then(() => hold(request, work))
     const after = turn.then(
       () => undefined,
       () => undefined,

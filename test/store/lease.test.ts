@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type { CredentialStore } from '../../src/store/contract.js'
 import { createLeases, type Leases } from '../../src/store/lease.js'
 import { memoryStore } from '../../src/store/memory.js'
@@ -111,6 +111,117 @@ describe('withLease', () => {
     await store.compareAndSet('leases', 'n', undefined, held)
     const leases = createLeases(store, { clock: () => 500 })
     expect(await leases.withLease('n', 1000, async () => 'mine')).toBe('mine')
+  })
+
+  /** Pauses that end when told to, and what is told when the next one begins. */
+  function pauses(): {
+    pause: (ms: number, signal?: AbortSignal) => Promise<unknown>
+    next: () => Promise<void>
+    asked: number[]
+    elapse: () => void
+  } {
+    const asked: number[] = []
+    let elapse = (): void => undefined
+    let begun = gate()
+    const pause = (ms: number, signal?: AbortSignal): Promise<unknown> =>
+      new Promise<void>((resolve, reject) => {
+        signal?.addEventListener('abort', () => reject(new Error('aborted')))
+        elapse = resolve
+        asked.push(ms)
+        begun.open()
+        begun = gate()
+      })
+    return { pause, asked, next: () => begun.opened, elapse: () => elapse() }
+  }
+
+  it('renews the lease while the work runs: none begins meanwhile, and the bound of the work stays', async () => {
+    let now = 0
+    const clock = (): number => now
+    const store = memoryStore({ clock })
+    const { pause, next, asked, elapse } = pauses()
+    const leases = createLeases(store, { clock, pause })
+    const work = gate()
+    const begun = next()
+    const first = leases.withLease('n', 31_000, () => work.opened)
+    await begun
+    const expiries: unknown[] = []
+    for (const at of [5_000, 10_000, 14_000]) {
+      now = at
+      const again = next()
+      elapse()
+      await again
+      expiries.push((await store.get('leases', 'n'))?.data.expiresAt)
+    }
+    now = 20_000
+    elapse()
+    await new Promise(setImmediate)
+    expiries.push((await store.get('leases', 'n'))?.data.expiresAt)
+    expect(expiries).toEqual([20_000, 25_000, 29_000, 31_000])
+    expect(asked).toEqual([5_000, 5_000, 5_000, 5_000])
+    work.open()
+    await first
+    expect(await store.get('leases', 'n')).toBeUndefined()
+  })
+
+  it('renews it again after the store has failed, and leaves it alone once it is another one’s', async () => {
+    let now = 0
+    const clock = (): number => now
+    const store = memoryStore({ clock })
+    const get = vi.spyOn(store, 'get')
+    const { pause, next, asked, elapse } = pauses()
+    const leases = createLeases(store, { clock, pause })
+    const work = gate()
+    const begun = next()
+    const first = leases.withLease('n', 105_000, () => work.opened)
+    await begun
+    get.mockRejectedValueOnce(new Error('store down'))
+    for (const at of [5_000, 10_000]) {
+      now = at
+      const again = next()
+      elapse()
+      await again
+    }
+    const held = await store.get('leases', 'n')
+    expect(held?.data.expiresAt).toBe(25_000)
+    const other = { owner: 'b', token: 'another', expiresAt: 99_000 }
+    await store.compareAndSet('leases', 'n', held?.version, other)
+    elapse()
+    await new Promise(setImmediate)
+    expect(asked).toHaveLength(3)
+    work.open()
+    await first
+    expect((await store.get('leases', 'n'))?.data).toEqual(other)
+  })
+
+  it('goes on 15 seconds after the death of an instance, however long its work might have been', async () => {
+    const { a, b, store, waits } = twoInstances()
+    // Its process is gone: it renews nothing, and gives nothing back.
+    const dead = createLeases(store, { clock: () => 1_000_000, pause: () => new Promise(() => undefined) })
+    void dead.withLease('register notion', 105_000, () => new Promise(() => undefined))
+    await new Promise(setImmediate)
+    expect(await b.withLease('register notion', 105_000, async () => 'registered')).toBe('registered')
+    const waited = waits.reduce((sum, ms) => sum + ms, 0)
+    expect(waited).toBeGreaterThanOrEqual(15_000)
+    expect(waited).toBeLessThan(16_000)
+    expect(await a.withLease('register notion', 105_000, async () => 'again')).toBe('again')
+  })
+
+  it('waits for an instance that is busy for no more than 20 seconds', async () => {
+    const { a, b, waits, store } = twoInstances()
+    const busy = { owner: 'busy', token: 't', expiresAt: 2_000_000 }
+    await store.compareAndSet('leases', 'n', undefined, busy)
+    const answers = [a.withLease('n', 105_000, async () => 1), b.withLease('n', 105_000, async () => 1)]
+    for (const answer of answers) await expect(answer).rejects.toThrow(errorOf('store_unavailable'))
+    expect(waits.reduce((sum, ms) => sum + ms, 0)).toBeLessThan(21_000)
+  })
+
+  it('counts the wait from the call, also for those whose turn in this process comes later', async () => {
+    const { a, waits, store } = twoInstances()
+    const busy = { owner: 'busy', token: 't', expiresAt: 2_000_000 }
+    await store.compareAndSet('leases', 'n', undefined, busy)
+    const answers = [1, 2, 3].map((n) => a.withLease('n', 105_000, async () => n))
+    for (const answer of answers) await expect(answer).rejects.toThrow(errorOf('store_unavailable'))
+    expect(waits.reduce((sum, ms) => sum + ms, 0)).toBeLessThan(21_000)
   })
 
   it('gives up after the maximum wait', async () => {
