@@ -31,7 +31,7 @@ export interface LeaseOptions {
   owner?: string
   /** Waits between two tries, in milliseconds. Defaults to a timer. */
   wait?: (ms: number) => Promise<unknown>
-  /** Waits between two renewals, in milliseconds, without keeping the process; rejects when aborted. Defaults to a timer. */
+  /** Waits between two renewals, and the like, in milliseconds, without keeping the process; rejects when aborted. Defaults to a timer. */
   pause?: (ms: number, signal?: AbortSignal) => Promise<unknown>
   /** How long to wait for another instance, in milliseconds. Defaults to 20 seconds: people wait. */
   maxWaitMs?: number
@@ -43,6 +43,8 @@ const LAST_DELAY_MS = 250
 /** Above two renewals and the time that the store may take for one. */
 const LEASE_MS = 15_000
 const RENEWAL_MS = 5_000
+/** Between two tries to give back a lease that may have been written. */
+const RELEASE_MS = 1_000
 /** Above the lease of an instance that has died. */
 const MAX_WAIT_MS = 20_000
 
@@ -87,7 +89,11 @@ export function createLeases(
   async function acquire({ name, durationMs, giveUpAt }: Request): Promise<string> {
     const token = randomUUID()
     for (let delay = FIRST_DELAY_MS; ; delay = Math.min(delay * 2, LAST_DELAY_MS)) {
-      if (await tryToAcquire(name, token, durationMs)) return token
+      const isMine = await tryToAcquire(name, token, durationMs).catch((error: unknown) => {
+        void releaseLater(name, token)
+        throw error
+      })
+      if (isMine) return token
       if (clock() >= giveUpAt) {
         throw new McpDcrError(
           'store_unavailable',
@@ -135,6 +141,18 @@ export function createLeases(
   async function release(name: string, token: string): Promise<void> {
     const held = await store.get(COLLECTION, name)
     if (held?.data.token === token) await store.delete(COLLECTION, name, held.version)
+  }
+
+  /** The store may have written a lease all the same, its answer lost: nobody would hold it. */
+  async function releaseLater(name: string, token: string): Promise<void> {
+    for (const until = clock() + LEASE_MS; clock() < until;) {
+      await pause(RELEASE_MS)
+      const isAnswered = await release(name, token).then(
+        () => true,
+        () => false,
+      )
+      if (isAnswered) return
+    }
   }
 
   function takeTurn<T>(name: string, durationMs: number, work: () => Promise<T>): Promise<T> {

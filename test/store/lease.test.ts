@@ -43,6 +43,27 @@ function twoInstances(maxWaitMs?: number): {
   }
 }
 
+/** Pauses that end when told to, and what is told when the next one begins. */
+function pauses(): {
+  pause: (ms: number, signal?: AbortSignal) => Promise<unknown>
+  next: () => Promise<void>
+  asked: number[]
+  elapse: () => void
+} {
+  const asked: number[] = []
+  let elapse = (): void => undefined
+  let begun = gate()
+  const pause = (ms: number, signal?: AbortSignal): Promise<unknown> =>
+    new Promise<void>((resolve, reject) => {
+      signal?.addEventListener('abort', () => reject(new Error('aborted')))
+      elapse = resolve
+      asked.push(ms)
+      begun.open()
+      begun = gate()
+    })
+  return { pause, asked, next: () => begun.opened, elapse: () => elapse() }
+}
+
 describe('withLease', () => {
   it('holds the lease while the work runs, and gives it back', async () => {
     const { a, store } = twoInstances()
@@ -112,27 +133,6 @@ describe('withLease', () => {
     const leases = createLeases(store, { clock: () => 500 })
     expect(await leases.withLease('n', 1000, async () => 'mine')).toBe('mine')
   })
-
-  /** Pauses that end when told to, and what is told when the next one begins. */
-  function pauses(): {
-    pause: (ms: number, signal?: AbortSignal) => Promise<unknown>
-    next: () => Promise<void>
-    asked: number[]
-    elapse: () => void
-  } {
-    const asked: number[] = []
-    let elapse = (): void => undefined
-    let begun = gate()
-    const pause = (ms: number, signal?: AbortSignal): Promise<unknown> =>
-      new Promise<void>((resolve, reject) => {
-        signal?.addEventListener('abort', () => reject(new Error('aborted')))
-        elapse = resolve
-        asked.push(ms)
-        begun.open()
-        begun = gate()
-      })
-    return { pause, asked, next: () => begun.opened, elapse: () => elapse() }
-  }
 
   it('renews the lease while the work runs: none begins meanwhile, and the bound of the work stays', async () => {
     let now = 0
@@ -287,5 +287,31 @@ describe('withLease', () => {
     const leases = createLeases(store, { clock: Date.now })
     await expect(leases.withLease('n', 1000, async () => (worked = true))).rejects.toBe(down)
     expect(worked).toBe(false)
+  })
+
+  it('gives back a lease that was written although its answer was lost, once the store answers', async () => {
+    const memory = memoryStore({ clock: () => 0 })
+    const lost = new Error('answer lost')
+    const store: CredentialStore = { ...memory }
+    const { pause, next, asked, elapse } = pauses()
+    vi.spyOn(store, 'compareAndSet').mockImplementationOnce(async (...args) => {
+      await memory.compareAndSet(...args)
+      throw lost
+    })
+    const removed = gate()
+    vi.spyOn(store, 'get').mockRejectedValueOnce(new Error('still down'))
+    vi.spyOn(store, 'delete').mockImplementation((...args) =>
+      memory.delete(...args).finally(() => removed.open()),
+    )
+    const leases = createLeases(store, { clock: () => 0, pause })
+    await expect(leases.withLease('n', 60_000, async () => 1)).rejects.toBe(lost)
+    expect(await memory.get('leases', 'n')).toBeDefined()
+    const again = next()
+    elapse()
+    await again
+    elapse()
+    await removed.opened
+    expect(await memory.get('leases', 'n')).toBeUndefined()
+    expect(asked).toEqual([1000, 1000])
   })
 })
