@@ -81,7 +81,11 @@ export function createContext(config: Config): { context: GatewayContext; close:
     usedStates: new BoundedMap(REMEMBERED),
     refreshPauses: new BoundedMap(REMEMBERED),
   }
-  return { context, close: async () => store.close?.() }
+  const close = async (): Promise<void> => {
+    await Promise.all([oauth.records.connections.close(), oauth.records.registrations.close()])
+    await store.close?.()
+  }
+  return { context, close }
 }
 
 const inProcess = new WeakMap<CredentialStore, CredentialStore>()

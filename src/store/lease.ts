@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { McpDcrError } from '../errors.js'
 import type { CredentialStore } from './contract.js'
+import { pauseByTimer, type Pause } from './pause.js'
 
 /** Exclusion between callers, in this process and in every other on the same store. */
 export interface Leases {
@@ -32,7 +33,7 @@ export interface LeaseOptions {
   /** Waits between two tries, in milliseconds. Defaults to a timer. */
   wait?: (ms: number) => Promise<unknown>
   /** Waits between two renewals, and the like, in milliseconds, without keeping the process; rejects when aborted. Defaults to a timer. */
-  pause?: (ms: number, signal?: AbortSignal) => Promise<unknown>
+  pause?: Pause
   /** How long to wait for another instance, in milliseconds. Defaults to 20 seconds: people wait. */
   maxWaitMs?: number
 }
@@ -47,9 +48,6 @@ const RENEWAL_MS = 5_000
 const RELEASE_MS = 1_000
 /** Above the lease of an instance that has died. */
 const MAX_WAIT_MS = 20_000
-
-const pauseByTimer = (ms: number, signal?: AbortSignal): Promise<unknown> =>
-  sleep(ms, undefined, { ref: false, ...(signal && { signal }) })
 
 interface Request {
   readonly name: string

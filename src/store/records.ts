@@ -6,6 +6,7 @@ import type { Connection, Registration } from '../model.js'
 import { keyMismatch, type Sealer } from '../security/seal.js'
 import type { Collection, CredentialStore, RecordData, StoredRecord } from './contract.js'
 import { deepFreeze } from './entry.js'
+import { pauseByTimer, type Pause } from './pause.js'
 
 /** A value and the version by which a later change recognises it. */
 export interface Versioned<T> {
@@ -28,7 +29,8 @@ export interface RecordCollection<T> {
   save(key: string, expected: string | undefined, value: T): Promise<boolean>
   /**
    * As {@link save}, for what cannot be had again, such as a rotated token: where the store fails, this rejects,
-   * and the value is held in memory, taken for the stored one, and saved when the record is next asked for.
+   * and the value is held in memory, taken for the stored one, and saved when the record is next asked for, or a moment
+   * later in the background, until it succeeds: another instance would use what has been replaced.
    *
    * @param onSaved called once the value is stored, now or later
    */
@@ -37,6 +39,8 @@ export interface RecordCollection<T> {
   delete(key: string, expected?: string): Promise<boolean>
   /** @param prefix what the keys begin with. Defaults to all */
   list(prefix?: string): AsyncIterable<Versioned<T> & { readonly key: string }>
+  /** Tries once more to save what could not be saved, and then no more in the background. */
+  close(): Promise<void>
   /** Seals anew, with the newest key, what an earlier one has sealed. What has changed meanwhile is sealed with it already. */
   reseal(options?: ResealOptions): Promise<ResealReport>
 }
@@ -75,15 +79,34 @@ const MAX_KEPT = 10_000
 
 /** For how long a shared store is not asked again on the way of a request, in milliseconds. */
 const RECENT = 1000
+/** Between two tries to save what could not be saved, in milliseconds. */
+const FIRST_RETRY = 100
+const LAST_RETRY = 1000
 /** How many records are sealed anew at the same time: enough for a file's writes to be shared by many. */
 const RESEALED_AT_ONCE = 200
 
-/** @param clock the current time in epoch milliseconds. Defaults to `Date.now` */
-export function createRecords(store: CredentialStore, sealer: Sealer, clock = Date.now): Records {
+/**
+ * @param clock the current time in epoch milliseconds. Defaults to `Date.now`
+ * @param pause waits between two tries to save what could not be saved. Defaults to a timer
+ */
+export function createRecords(
+  store: CredentialStore,
+  sealer: Sealer,
+  clock = Date.now,
+  pause: Pause = pauseByTimer,
+): Records {
+  const parts = { store, sealer, clock, pause }
   return {
-    registrations: createCollection<Registration>(store, sealer, clock, 'oauth_client_registrations'),
-    connections: createCollection<Connection>(store, sealer, clock, 'oauth_tokens'),
+    registrations: createCollection<Registration>(parts, 'oauth_client_registrations'),
+    connections: createCollection<Connection>(parts, 'oauth_tokens'),
   }
+}
+
+interface Parts {
+  readonly store: CredentialStore
+  readonly sealer: Sealer
+  readonly clock: () => number
+  readonly pause: Pause
 }
 
 interface OpenedRecord<T> {
@@ -100,9 +123,7 @@ interface KeptValue<T> extends Versioned<T> {
 }
 
 function createCollection<T extends object>(
-  store: CredentialStore,
-  sealer: Sealer,
-  clock: () => number,
+  { store, sealer, clock, pause }: Parts,
   collection: Collection,
 ): RecordCollection<T> {
   const secretFields = SECRET_FIELDS[collection]
@@ -112,6 +133,8 @@ function createCollection<T extends object>(
   const kept = new BoundedMap<string, KeptValue<T>>(MAX_KEPT)
   /** How many changes were made here: what was read before one of them may be out of date. */
   let changes = 0
+  const closed = new AbortController()
+  let isRetrying = false
 
   async function openRecord(key: string, { data, version }: StoredRecord, readAt = 0): Promise<Versioned<T>> {
     const known = opened.get(key)
@@ -185,8 +208,7 @@ function createCollection<T extends object>(
     try {
       return await get(key)
     } catch (error) {
-      const last =
-        error instanceof McpDcrError && error.code === 'store_unavailable' ? await remembered(key) : undefined
+      const last = isUnavailable(error) ? await remembered(key) : undefined
       if (last === undefined) throw error
       return last
     }
@@ -196,6 +218,26 @@ function createCollection<T extends object>(
     const isSaved = await store.compareAndSet(collection, key, expected, await seal(key, value))
     changed(key)
     return isSaved
+  }
+
+  /** Until all is saved. One loop for all that is kept. */
+  async function retry(): Promise<void> {
+    if (isRetrying) return
+    isRetrying = true
+    for (let delay = FIRST_RETRY; kept.size > 0; delay = Math.min(delay * 2, LAST_RETRY)) {
+      await pause(delay, closed.signal).catch(() => undefined)
+      if (closed.signal.aborted) break
+      await saveKept()
+    }
+    isRetrying = false
+  }
+
+  async function saveKept(): Promise<void> {
+    for (const key of [...kept.keys()]) {
+      const isGone = await get(key).then(() => false, isUnavailable)
+      // The others would wait as long, one after the other.
+      if (isGone) return
+    }
   }
 
   function changed(key: string): void {
@@ -217,7 +259,10 @@ function createCollection<T extends object>(
       const known = opened.get(key)
       const before = known?.version === version ? await known.value : undefined
       kept.set(key, { version, value: deepFreeze(value), before, onSaved })
-      const isSaved = await save(key, version, value)
+      const isSaved = await save(key, version, value).catch((error: unknown) => {
+        void retry()
+        throw error
+      })
       kept.delete(key)
       if (isSaved) onSaved()
       return isSaved
@@ -239,6 +284,11 @@ function createCollection<T extends object>(
           ? { key, value: unsaved.value, version: unsaved.version }
           : { key, ...(await openRecord(key, record)) }
       }
+    },
+
+    async close() {
+      closed.abort()
+      await saveKept()
     },
 
     async reseal({ deleteUnopened = false } = {}) {
@@ -267,6 +317,10 @@ function createCollection<T extends object>(
       return { resealed, unopened, damaged }
     },
   }
+}
+
+function isUnavailable(error: unknown): boolean {
+  return error instanceof McpDcrError && error.code === 'store_unavailable'
 }
 
 /**

@@ -255,6 +255,86 @@ describe('recalled records', () => {
   })
 })
 
+describe('what could not be saved', () => {
+  const gone = new McpDcrError('store_unavailable', 'The store is gone.')
+  const rotated = { ...connection, accessToken: 'plain-2', refreshToken: 'plain-rotated' }
+
+  /** Two gateways on one store, of which the first has a rotated token that it could not save. */
+  async function unsaved(): Promise<{
+    one: Records['connections']
+    other: Records['connections']
+    waits: number[]
+    elapse: () => Promise<void>
+    goneAgain: (times: number) => void
+    saved: () => number
+  }> {
+    const backend = memoryStore()
+    const store: CredentialStore = { ...backend, shared: true }
+    const waits: number[] = []
+    let next = gate()
+    let waiting = gate()
+    const pause = (ms: number, signal?: AbortSignal): Promise<void> => {
+      waits.push(ms)
+      next = gate()
+      signal?.addEventListener('abort', () => next.fail(new Error('aborted')))
+      waiting.open()
+      waiting = gate()
+      return next.opened
+    }
+    const one = createRecords(store, sealerOf(NEW), () => 0, pause).connections
+    const other = createRecords({ ...backend, shared: true }, sealerOf(NEW), () => 0).connections
+    await one.save(ANN, undefined, connection)
+    const version = (await one.get(ANN))?.version ?? ''
+    vi.spyOn(store, 'compareAndSet').mockRejectedValueOnce(gone)
+    let saved = 0
+    const begun = waiting.opened
+    await expect(one.saveOrKeep(ANN, version, rotated, () => saved++)).rejects.toBe(gone)
+    await begun
+    return {
+      one,
+      other,
+      waits,
+      saved: () => saved,
+      elapse: async () => {
+        const again = waiting.opened
+        next.open()
+        await Promise.race([again, vi.waitFor(() => expect(saved).toBe(1))])
+      },
+      goneAgain: (times) => {
+        const get = vi.spyOn(store, 'get')
+        for (let n = 0; n < times; n++) get.mockRejectedValueOnce(gone)
+      },
+    }
+  }
+
+  it('is saved in the background once the store is back: another instance sends no rotated token', async () => {
+    const { other, waits, elapse, goneAgain, saved } = await unsaved()
+    goneAgain(5)
+    for (let n = 0; n < 5; n++) await elapse()
+    expect(saved()).toBe(0)
+    expect((await other.get(ANN))?.value.refreshToken).toBe('plain-refresh-token')
+    await elapse()
+    expect(saved()).toBe(1)
+    expect((await other.get(ANN))?.value).toEqual(rotated)
+    expect(waits).toEqual([100, 200, 400, 800, 1000, 1000])
+  })
+
+  it('is saved at the end, and not tried after it', async () => {
+    const { one, other, waits, saved } = await unsaved()
+    await one.close()
+    expect((await other.get(ANN))?.value).toEqual(rotated)
+    expect([saved(), waits]).toEqual([1, [100]])
+  })
+
+  it('holds up no end where the store stays gone', async () => {
+    const { one, other, waits, goneAgain } = await unsaved()
+    goneAgain(1)
+    await one.close()
+    expect((await other.get(ANN))?.value).toEqual(connection)
+    expect(waits).toEqual([100])
+  })
+})
+
 describe('sealing anew', () => {
   const silent = recordingLogger()
 
