@@ -11,6 +11,7 @@ import type { OAuthContext } from './oauth/context.js'
 import { createEmit } from './oauth/events.js'
 import { createFailures } from './oauth/failures.js'
 import type { Logger } from './model.js'
+import { createRegistrationNotes } from './oauth/registration-notes.js'
 import { createTrust } from './oauth/trusted-issuer.js'
 import type { Config } from './options.js'
 import { createRegistrations } from './registrations.js'
@@ -43,7 +44,7 @@ export function createContext(config: Config): { context: GatewayContext; close:
     failures: createFailures(clock),
     providerOf,
     isTrusted,
-    unusableClients: new BoundedMap(REMEMBERED),
+    notes: createRegistrationNotes(store, clock),
     unanswered: new BoundedMap(REMEMBERED),
     fetch,
     reachOf: (server) => (server.declared || config.local ? reachOf(server.url) : 'public'),
@@ -70,7 +71,6 @@ export function createContext(config: Config): { context: GatewayContext; close:
     signInWaits: createSignInWaits(),
     requirements: new WeakMap(),
     elicitations: new BoundedMap(REMEMBERED),
-    registeredAgain: new BoundedMap(REMEMBERED),
     serverChallenges: createServerChallenges(oauth),
     stepUps: createStepUps(store, clock),
     undeclared: new BoundedMap(1000),

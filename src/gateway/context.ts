@@ -37,8 +37,6 @@ export interface GatewayContext {
   readonly requirements: WeakMap<AuthorizationRequiredError, PendingRequirement>
   /** MCP clients that were asked to open a URL, by user and server, until somebody has signed in there. */
   readonly elicitations: BoundedMap<string, readonly PendingElicitation[]>
-  /** When people had a registration made again, in epoch milliseconds, by its key. */
-  readonly registeredAgain: BoundedMap<string, number>
   /** For a sign-in whose user has met no challenge here. */
   readonly serverChallenges: ServerChallenges
   readonly stepUps: StepUps

@@ -4,9 +4,6 @@ import { registrationKey } from '../store/records.js'
 import { baseUrlOf } from './base-url.js'
 import type { GatewayContext } from './context.js'
 
-/** How long people wait for another registration after they had one made again, in milliseconds: each may leave a client behind. */
-const PAUSE = 10 * 60_000
-
 /** A sign-in that has not come back, or whose client was refused, and its registration. */
 export interface LostFlow {
   readonly flow: PendingFlow
@@ -21,7 +18,7 @@ export interface LostFlow {
  * again within the last ten minutes.
  */
 export async function findLostFlow(
-  { config, cookies, oauth, registeredAgain }: GatewayContext,
+  { config, cookies, oauth }: GatewayContext,
   req: Request,
   user: string,
   server: string,
@@ -30,8 +27,9 @@ export async function findLostFlow(
     if (flow.user !== user || flow.server !== server || flow.clientSource !== 'dynamic') continue
     const key = registrationKey(server, flow.authorizationServer.issuer, flow.redirectUri)
     const held = (await oauth.records.registrations.get(key))?.value
-    const mayBe = oauth.clock() >= (registeredAgain.get(key) ?? -PAUSE) + PAUSE
-    if (held?.clientId === flow.clientId && mayBe) return { flow, key }
+    if (held?.clientId !== flow.clientId) continue
+    // Each may leave a client behind.
+    if ((await oauth.notes.recent('registered_again', key)).length === 0) return { flow, key }
   }
   return undefined
 }

@@ -7,6 +7,7 @@ import type { Records } from '../store/records.js'
 import type { Discover } from './discover.js'
 import type { Emit } from './events.js'
 import type { Failures } from './failures.js'
+import type { RegistrationNotes } from './registration-notes.js'
 import type { IsTrusted } from './trusted-issuer.js'
 import type { Unanswered } from './unanswered-registrations.js'
 
@@ -22,8 +23,7 @@ export interface OAuthContext {
   readonly failures: Failures
   readonly providerOf: ProviderOf
   readonly isTrusted: IsTrusted
-  /** When registered clients were of no use lately, in epoch milliseconds, by registration. */
-  readonly unusableClients: BoundedMap<string, readonly number[]>
+  readonly notes: RegistrationNotes
   /** The registrations that were not answered lately, by registration. */
   readonly unanswered: BoundedMap<string, Unanswered>
   readonly fetch: GuardedFetch

@@ -70,7 +70,7 @@ async function registerOrMakeDo(
   const { issuer } = discovered.authorizationServer
   try {
     const place = { server: server.name, issuer, redirectUri: redirectUriOf(baseUrl) }
-    assertMayRegister(context, place)
+    await assertMayRegister(context, place)
     assertNotPaused(context, place)
     return await registerAnew(context, request, key, held)
   } catch (error) {

@@ -108,7 +108,7 @@ export async function forgetClient(
     context.logger.warn('the issuer refuses a client; it is forgotten', { server: server.name, issuer })
     // Of the successor of one that was replaced this says nothing.
     const current = refused.find(({ key, value }) => !isReplaced(key, value))
-    if (current !== undefined) noteUnusable(context, current.value)
+    if (current !== undefined) await noteUnusable(context, current.value)
     const deleted: Registration[] = []
     for (const { key, value, version } of refused) {
       await deleteQuietly(context, value)

@@ -61,7 +61,7 @@ export async function registerAnew(
     return toClient(registration) as OAuthClient
   } catch (error) {
     if (error instanceof McpDcrError && error.code === 'registration_response_invalid') {
-      noteUnusable(context, marker)
+      await noteUnusable(context, marker).catch(() => undefined)
     }
     // An answer that refuses leaves no client behind; without one that can be read there may be one, so the marker stays.
     const answered = !(error instanceof McpDcrError && (NO_ANSWER.has(error.code) || isUnanswered(error)))

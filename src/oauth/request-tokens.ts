@@ -34,7 +34,8 @@ export async function requestTokens(
     try {
       const configuration = await clientConfiguration(authorizationServer, client, fetch)
       const answer = await grant(configuration, client)
-      noteAccepted(context, { server: server.name, issuer, redirectUri })
+      if (reference.clientSource === 'dynamic')
+        noteAccepted(context, { server: server.name, issuer, redirectUri })
       return readTokens(answer, context.clock())
     } catch (thrown) {
       const { error, transient } = unwrapError(thrown)

@@ -3,9 +3,6 @@ import type { Registration } from '../model.js'
 import { registrationKey } from '../store/records.js'
 import type { OAuthContext } from './context.js'
 
-/** For how long one counts, in milliseconds. */
-const WINDOW = 10 * 60_000
-
 /** What a client is registered for, one at a time. */
 type Place = Pick<Registration, 'server' | 'issuer' | 'redirectUri'>
 
@@ -13,14 +10,17 @@ type Place = Pick<Registration, 'server' | 'issuer' | 'redirectUri'>
  * Notes that a registered client is of no use: its issuer refused it (`invalid_client`), and no other had replaced it;
  * or the answer to its registration cannot be used.
  */
-export function noteUnusable({ unusableClients, clock }: OAuthContext, place: Place): void {
-  const key = keyOf(place)
-  unusableClients.set(key, [...recent(unusableClients.get(key), clock()), clock()])
+export async function noteUnusable({ notes }: OAuthContext, place: Place): Promise<void> {
+  await notes.add('unusable', keyOf(place))
 }
 
-/** Notes that an issuer took one. */
-export function noteAccepted({ unusableClients }: OAuthContext, place: Place): void {
-  unusableClients.delete(keyOf(place))
+/** Notes that an issuer took one. Not waited for: the tokens that it gave are to be kept first. */
+export function noteAccepted({ notes, logger }: OAuthContext, place: Place): void {
+  notes
+    .clear('unusable', keyOf(place))
+    .catch((error: unknown) =>
+      logger.warn('that a client works could not be noted', { server: place.server, error }),
+    )
 }
 
 /**
@@ -29,9 +29,9 @@ export function noteAccepted({ unusableClients }: OAuthContext, place: Place): v
  *
  * @throws McpDcrError `client_invalid` for ten minutes after that
  */
-export function assertMayRegister({ unusableClients, clock }: OAuthContext, place: Place): void {
+export async function assertMayRegister({ notes }: OAuthContext, place: Place): Promise<void> {
   const { server, issuer } = place
-  if (recent(unusableClients.get(keyOf(place)), clock()).length < 2) return
+  if ((await notes.recent('unusable', keyOf(place))).length < 2) return
   throw new McpDcrError(
     'client_invalid',
     `${quoteUntrusted(issuer)} registers clients that cannot be used: one, and the one that took its place. It refuses them, or its answers lack what they need.`,
@@ -40,10 +40,6 @@ export function assertMayRegister({ unusableClients, clock }: OAuthContext, plac
       fix: 'Try again in ten minutes. If it stays, set oauthConfig.tokenEndpointAuthMethod, or register a client by hand and set oauthConfig.clientId.',
     },
   )
-}
-
-function recent(times: readonly number[] = [], now: number): readonly number[] {
-  return times.filter((time) => now - time < WINDOW)
 }
 
 function keyOf({ server, issuer, redirectUri }: Place): string {

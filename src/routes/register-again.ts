@@ -39,7 +39,7 @@ export const registerAgain: Route = async (context, req) => {
       // Anew: that the issuer knows the client says nothing about what went wrong in the browser.
       if (held?.value.clientId === flow.clientId) {
         await registerClientAgain(context.oauth, server, key, held, { anew: true })
-        context.registeredAgain.set(key, context.oauth.clock())
+        await context.oauth.notes.add('registered_again', key)
       }
     },
   )

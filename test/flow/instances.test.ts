@@ -125,6 +125,22 @@ describe('two instances on one store', () => {
     expect(registered()).toBe(2)
   })
 
+  it('offer to register again once in ten minutes, whichever is asked', async () => {
+    const balancer = at(0)
+    const alice = browserOf('alice', url, balancer)
+    const registerAgain = (): Promise<Page> =>
+      alice.fetch(`${url}/api/oauth/connections/notes/register`, { method: 'POST' })
+    await alice.open(url + NOTES_PAGE)
+    expect((await registerAgain()).status).toBe(200)
+    await alice.open(url + NOTES_PAGE)
+    Object.assign(balancer.hosts, at(1).hosts)
+    expect((await registerAgain()).status).toBe(400)
+    expect(registered()).toBe(2)
+    now += 10 * 60_000
+    await alice.open(url + NOTES_PAGE)
+    expect((await registerAgain()).status).toBe(200)
+  })
+
   it('renew by hand at the same time: one client, which both can manage and use', async () => {
     onChange = (_ctx, metadata) => void (metadata.client_secret = randomUUID())
     const [alice, bob] = [await connect('alice', url, at(0)), await connect('bob', url, at(1))]

@@ -5,6 +5,7 @@ import { dynamicClient } from '../../src/oauth/dynamic-client.js'
 import { refresh } from '../../src/oauth/refresh.js'
 import type { OAuthConfig } from '../../src/options.js'
 import { createRegistrations } from '../../src/registrations.js'
+import { memoryStore } from '../../src/store/memory.js'
 import { formerRegistrationKey, registrationKey } from '../../src/store/records.js'
 import { connectionBy, startIssuer, type Issuer } from './issuer.js'
 import {
@@ -152,6 +153,21 @@ describe('no client is left behind at the issuer', () => {
     expect(JSON.stringify(context.log)).toContain('refuses a client')
     context.pass(10 * 60_000)
     expect((await ensure()).clientId).toBe('c3')
+  })
+
+  it('nor where sign-ins begin at one instance and end at another, which refuses them: both count together', async () => {
+    const store = memoryStore({ clock: () => context.clock() })
+    const [begins, ends] = [createOAuthContext({ store }), createOAuthContext({ store })]
+    issuer.replies['/token'] = json({ error: 'invalid_client' }, 401)
+    const codes: unknown[] = []
+    for (let n = 0; n < 4; n++) {
+      context = begins
+      const client = await ensure().catch((error: { code: string }) => codes.push(error.code))
+      if (typeof client === 'number') continue
+      context = ends
+      await refresh(context, declare(`${issuer.url}/mcp`), await connect(client.clientId))
+    }
+    expect([issuer.sent('POST').length, codes]).toEqual([2, ['client_invalid', 'client_invalid']])
   })
 
   it.each<[string, Reply]>([

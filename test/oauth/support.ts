@@ -16,6 +16,7 @@ import { createDiscover } from '../../src/oauth/discover.js'
 import { ensureClient } from '../../src/oauth/ensure-client.js'
 import { createEmit, type McpDcrEvent } from '../../src/oauth/events.js'
 import { createFailures } from '../../src/oauth/failures.js'
+import { createRegistrationNotes } from '../../src/oauth/registration-notes.js'
 import { createTrust } from '../../src/oauth/trusted-issuer.js'
 import type { OAuthConfig } from '../../src/options.js'
 import { createProviderLookup } from '../../src/providers/provider-lookup.js'
@@ -154,7 +155,7 @@ export function createOAuthContext(options: ContextOptions = {}): TestContext {
     failures: createFailures(clock),
     providerOf,
     isTrusted,
-    unusableClients: new BoundedMap(100),
+    notes: createRegistrationNotes(store, clock),
     unanswered: new BoundedMap(100),
     fetch,
     reachOf: ({ url }) => reachOf(url),
