@@ -8,6 +8,7 @@ import {
   MAX_AUTHORIZATION_SERVERS,
 } from './authorization-server-metadata.js'
 import { configuredAuthorizationServer, withConfiguredEndpoints } from './configured-endpoints.js'
+import { createDiscoveryQueue } from './discovery-queue.js'
 import { nameServer } from './name-server.js'
 import { withRegistrationPath } from './provider-endpoints.js'
 import { assertTrusted, type IsTrusted } from './trusted-issuer.js'
@@ -60,20 +61,22 @@ export function createDiscover(
   { timeout, clock, local, providerOf, isTrusted }: DiscoverConfig,
 ): Discover {
   const cache = new BoundedMap<string, Entry>(CACHE_SIZE)
+  const inTurn = createDiscoveryQueue()
 
-  return function discover(server, challenge, { fresh = false, reach } = {}) {
+  return async function discover(server, challenge, { fresh = false, reach } = {}) {
     const { resourceMetadata, otherResourceMetadata } = challenge ?? {}
     const named = [resourceMetadata, otherResourceMetadata]
     const key = JSON.stringify([server?.name, server?.url, server?.oauth, named, reach])
     const cached = cache.get(key)
     if (cached !== undefined && clock() - cached.startedAt < (fresh ? FRESH_INTERVAL : DISCOVERY_LIFETIME))
       return cached.result
-    const result = discoverOnce(
-      server,
-      challenge,
-      withDeadline(fetch, 2 * timeout),
-      reach ?? reachFor(server, challenge, local),
-      { providerOf, isTrusted },
+    // From here on, so that nobody waits longer for having to wait for a turn.
+    const withinDeadline = withDeadline(fetch, 2 * timeout)
+    const result = inTurn(server, () =>
+      discoverOnce(server, challenge, withinDeadline, reach ?? reachFor(server, challenge, local), {
+        providerOf,
+        isTrusted,
+      }),
     ).catch((error: unknown) => {
       throw nameServer(error, server)
     })

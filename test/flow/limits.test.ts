@@ -1,8 +1,11 @@
 import { randomUUID } from 'node:crypto'
+import type { ServerResponse } from 'node:http'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { memoryStore, type CredentialStore } from '../../src/index.js'
+import { gate } from '../store/support.js'
 import { startDcrGateway, type DcrGateway } from '../support/dcr-gateway.js'
 import { startWorld, type World } from '../support/gateway.js'
+import { listen, type TestServer } from '../support/server.js'
 
 let world: World
 let gateway: DcrGateway
@@ -139,5 +142,59 @@ describe('visitors who never sign in', () => {
     await send(3, (n) => `visitor ${n}`)
     expect(world.authorizationServer.registrations()).toBe(1)
     expect(world.authorizationServer.count('POST', '/reg')).toBe(9)
+  })
+})
+
+/** An MCP server of this test alone, which names other metadata at each path. */
+describe('at an MCP server that is hostile, a visitor causes', () => {
+  let hostile: TestServer
+  let front: DcrGateway
+
+  beforeEach(async () => {
+    hostile = await listen()
+    front = await startDcrGateway({
+      servers: { notes: hostile.url },
+      options: () => ({ elicitationWait: 0, clock: () => now }),
+    })
+  })
+
+  afterEach(async () => {
+    await front.close()
+    await hostile.close()
+  })
+
+  const PRM = '/.well-known/oauth-protected-resource'
+
+  /** A 401 that repeats the path in the metadata URL. */
+  function challenge(res: ServerResponse, path: string): void {
+    res.writeHead(401, { 'www-authenticate': `Bearer resource_metadata="${hostile.url}${PRM}${path}"` }).end()
+  }
+
+  async function visit(path: string): Promise<{ status: number; body: string }> {
+    const answer = await fetch(`${front.url}/mcp/notes${path}`, { headers: { 'x-user': 'visitor' } })
+    return { status: answer.status, body: await answer.text() }
+  }
+
+  it('four discoveries at the same time, whatever the paths are; of 300, most are told to try again', async () => {
+    const held: ServerResponse[] = []
+    let isHeld = true
+    hostile.intercept = (_req, res, { path }) => {
+      if (!path.startsWith(PRM)) challenge(res, path)
+      else if (isHeld) held.push(res)
+      else res.writeHead(404).end()
+      return true
+    }
+    const refused = gate()
+    let count = 0
+    const visits = Array.from({ length: 300 }, async (_, n) => {
+      const { body } = await visit(`/${n}`)
+      if (body.includes('Too many discoveries') && ++count === 276) refused.open()
+    })
+    await refused.opened
+    expect(hostile.count('GET', /oauth-protected-resource/)).toBe(4)
+    isHeld = false
+    held.forEach((res) => res.writeHead(404).end())
+    await Promise.all(visits)
+    expect(count).toBe(276)
   })
 })

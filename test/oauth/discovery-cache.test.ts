@@ -1,11 +1,12 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { createDiscover } from '../../src/oauth/discover.js'
+import { createDiscover, type Discover } from '../../src/oauth/discover.js'
 import type { GuardedFetch } from '../../src/security/guarded-fetch.js'
 import {
   ASM,
   createOAuthContext,
   declare,
   expectFailure,
+  gate,
   json,
   metadataOf,
   PRM,
@@ -104,13 +105,7 @@ describe('the discovery cache', () => {
       const issuer = { resource: origin, authorization_servers: [origin] }
       return Response.json(pathname === PRM ? issuer : metadataOf(origin))
     }
-    const discover = createDiscover(fetch, {
-      timeout: 10_000,
-      clock: () => 0,
-      local: true,
-      providerOf: () => undefined,
-      isTrusted: () => true,
-    })
+    const discover = discoverBy(fetch)
     const servers = Array.from({ length: 1001 }, (_, i) => declare(`https://mcp${i}.example`))
     for (const server of servers) await discover(server, undefined)
     expect(calls).toBe(2002)
@@ -120,3 +115,51 @@ describe('the discovery cache', () => {
     expect(calls).toBe(2004)
   })
 })
+
+describe('of discoveries of one server at the same time', () => {
+  it('four run and twenty wait; another one fails at once, and works a moment later', async () => {
+    const [four, released] = [gate(), gate()]
+    let running = 0
+    let most = 0
+    const discover = discoverBy(async (url) => {
+      const { origin, pathname } = new URL(url)
+      if (pathname === ASM) return Response.json(metadataOf(origin))
+      if (origin === 'https://notes.example') {
+        most = Math.max(most, ++running)
+        if (running === 4) four.open()
+        await released.opened
+        running--
+      }
+      return Response.json({ resource: origin, authorization_servers: [origin] })
+    })
+    const server = declare('https://notes.example')
+    const at = (n: number) => discover(server, { resourceMetadata: `https://notes.example/${n}` })
+    const found = Array.from({ length: 24 }, (_, n) => at(n))
+    await expectFailure(at(24), 'request_failed', /too many discoveries/i)
+    await four.opened
+    const other = await discover(declare('https://other.example'), undefined)
+    expect(other.resource).toBe('https://other.example')
+    released.open()
+    await Promise.all(found)
+    expect(most).toBe(4)
+    expect((await at(24)).resource).toBe('https://notes.example')
+  })
+
+  it('undeclared upstreams have one bound together', async () => {
+    const discover = discoverBy(() => new Promise(() => undefined))
+    const at = (n: number) => discover(undefined, { resourceMetadata: `https://mcp${n}.example/prm` })
+    for (let n = 0; n < 24; n++) void at(n)
+    await expect(at(24)).rejects.toThrow(/too many discoveries/i)
+  })
+})
+
+/** Discovers with a fresh cache, and a clock that stands still. */
+function discoverBy(fetch: GuardedFetch): Discover {
+  return createDiscover(fetch, {
+    timeout: 10_000,
+    clock: () => 0,
+    local: true,
+    providerOf: () => undefined,
+    isTrusted: () => true,
+  })
+}
