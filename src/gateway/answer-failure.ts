@@ -77,5 +77,11 @@ function isOfMcpSession(req: Request): boolean {
 
 /** After a 401 it would begin an authorization of its own; a 405 says that there is no such thing here (MCP, Streamable HTTP). */
 function notOffered(answer: Answer): Answer {
-  return { ...answer, status: 405, headers: { ...answer.headers, allow: 'POST' } }
+  const problem = { ...(JSON.parse(answer.body ?? '{}') as object), status: 405 }
+  return {
+    ...answer,
+    status: 405,
+    headers: { ...answer.headers, allow: 'POST' },
+    body: JSON.stringify(problem),
+  }
 }

@@ -111,14 +111,25 @@ async function requestDeletion(
  * @returns false where trying again later may help
  */
 export async function deleteQuietly(context: OAuthContext, registration: Registration): Promise<boolean> {
-  if (!isManaged(registration)) return true
+  const { server, clientId } = registration
+  if (!isManaged(registration)) {
+    if (clientId !== undefined)
+      context.logger.warn(
+        'a client stays at its issuer, which has no way to delete it; it is not used any more',
+        {
+          server,
+          clientId,
+        },
+      )
+    return true
+  }
   try {
     await requestDeletion(context, registration, () => request(context, registration, 'GET'))
     return true
   } catch (error) {
     context.logger.warn('a client could not be deleted at its issuer; it is not used any more', {
-      server: registration.server,
-      clientId: registration.clientId,
+      server,
+      clientId,
       error: error instanceof McpDcrError ? `${error.code}: ${error.message}` : undefined,
     })
     return !(error instanceof McpDcrError && isPassing(error))

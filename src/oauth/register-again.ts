@@ -90,10 +90,15 @@ async function renewAtIssuer(
   }
 }
 
+/** RFC 7591 §3.2.1: 0 is never. */
+function expiryOf({ clientSecretExpiresAt = 0 }: Registration): number {
+  return clientSecretExpiresAt === 0 ? Infinity : clientSecretExpiresAt
+}
+
 function isRenewed(before: Registration, after: Registration): boolean {
   return (
     before.clientSecret === undefined ||
     after.clientSecret !== before.clientSecret ||
-    (after.clientSecretExpiresAt ?? 0) > (before.clientSecretExpiresAt ?? 0)
+    expiryOf(after) > expiryOf(before)
   )
 }

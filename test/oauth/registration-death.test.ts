@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { McpDcrError } from '../../src/errors.js'
 import type { Connection, OAuthClient } from '../../src/model.js'
+import { forgetServer } from '../../src/oauth/disconnect.js'
 import { dynamicClient } from '../../src/oauth/dynamic-client.js'
 import { refresh } from '../../src/oauth/refresh.js'
 import { createRegistrations } from '../../src/registrations.js'
@@ -77,6 +78,18 @@ describe('a client that the token endpoint refuses (SPEC 44)', () => {
     issuer.strays.add('c1')
     expect(JSON.stringify(context.log)).toContain('could not be deleted')
     expect(JSON.stringify(context.log)).not.toContain('hush')
+  })
+
+  it('is named in the log where the server is forgotten, and the issuer has no way to delete it', async () => {
+    issuer.replies['/register'] = json({ client_id: 'left', token_endpoint_auth_method: 'none' }, 201)
+    await ensure()
+    await forgetServer(context, 'notes', server())
+    expect(await ids()).toEqual([])
+    expect(context.log).toContainEqual({
+      level: 'warn',
+      message: expect.stringContaining('no way to delete it') as string,
+      details: { server: 'notes', clientId: 'left' },
+    })
   })
 
   it('is kept where its secret was renewed while the request was under way, which is made again', async () => {
