@@ -46,6 +46,7 @@ export function createContext(config: Config): { context: GatewayContext; close:
     isTrusted,
     notes: createRegistrationNotes(store, clock),
     unanswered: new BoundedMap(REMEMBERED),
+    newIssuers: new BoundedMap(REMEMBERED),
     fetch,
     reachOf: (server) => (server.declared || config.local ? reachOf(server.url) : 'public'),
     reachOfRegistration: ({ serverUrl }) =>

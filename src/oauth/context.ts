@@ -24,6 +24,8 @@ export interface OAuthContext {
   readonly providerOf: ProviderOf
   readonly isTrusted: IsTrusted
   readonly notes: RegistrationNotes
+  /** Issuers at which a first registration was begun, and when, in epoch milliseconds; by MCP server. */
+  readonly newIssuers: BoundedMap<string, readonly { readonly issuer: string; readonly at: number }[]>
   /** The registrations that were not answered lately, by registration. */
   readonly unanswered: BoundedMap<string, Unanswered>
   readonly fetch: GuardedFetch

@@ -11,6 +11,7 @@ import type { OAuthContext } from './context.js'
 import type { ClientRequest } from './ensure-client.js'
 import { isPassing, replaceRegistration } from './manage-registration.js'
 import { dropManagement, registerAnew, widened } from './register-anew.js'
+import { assertNotTooMany } from './met-issuers.js'
 import { redirectUriOf } from './redirect-uri.js'
 import { assertNotPaused } from './unanswered-registrations.js'
 import { assertMayRegister } from './unusable-clients.js'
@@ -72,6 +73,7 @@ async function registerOrMakeDo(
     const place = { server: server.name, issuer, redirectUri: redirectUriOf(baseUrl) }
     await assertMayRegister(context, place)
     assertNotPaused(context, place)
+    await assertNotTooMany(context, server, issuer)
     return await registerAnew(context, request, key, held)
   } catch (error) {
     const before = held?.value.status === 'registering' ? await newestFormer(context, key) : held?.value

@@ -175,6 +175,40 @@ describe('at an MCP server that is hostile, a visitor causes', () => {
     return { status: answer.status, body: await answer.text() }
   }
 
+  it('registrations at five issuers, however many it names', async () => {
+    let named = 0
+    hostile.intercept = (req, res, { path, method }) => {
+      const { url } = hostile
+      const json = (body: object, status = 200): void =>
+        void res.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+      if (method === 'POST' && path.endsWith('/register')) json({ client_id: path }, 201)
+      else if (path.startsWith(PRM))
+        json({ resource: url, authorization_servers: [`${url}/${path.split('/').at(-1)}`] })
+      else if (path.includes('/.well-known/')) {
+        const issuer = `${url}/${path.split('/').at(-1)}`
+        const endpoints = ['authorization', 'token', 'registration'].map((it) => [
+          `${it}_endpoint`,
+          `${issuer}/${it === 'registration' ? 'register' : it}`,
+        ])
+        json({
+          issuer,
+          ...Object.fromEntries(endpoints),
+          code_challenge_methods_supported: ['S256'],
+          token_endpoint_auth_methods_supported: ['none'],
+        })
+      } else challenge(res, `/issuer${++named}`)
+      return true
+    }
+    const bodies: string[] = []
+    for (let n = 0; n < 20; n++) bodies.push((await visit('')).body)
+    expect(hostile.count('POST', /register/)).toBe(5)
+    expect(bodies.at(-1)).toContain('has named 5 authorization servers within an hour')
+    expect(await front.dcr.registrations.list()).toHaveLength(5)
+    now += 60 * 60_000
+    await visit('')
+    expect(hostile.count('POST', /register/)).toBe(6)
+  })
+
   it('four discoveries at the same time, whatever the paths are; of 300, most are told to try again', async () => {
     const held: ServerResponse[] = []
     let isHeld = true

@@ -157,6 +157,7 @@ export function createOAuthContext(options: ContextOptions = {}): TestContext {
     isTrusted,
     notes: createRegistrationNotes(store, clock),
     unanswered: new BoundedMap(100),
+    newIssuers: new BoundedMap(100),
     fetch,
     reachOf: ({ url }) => reachOf(url),
     reachOfRegistration: ({ serverUrl }) => reachOf(serverUrl),
