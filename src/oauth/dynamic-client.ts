@@ -6,6 +6,7 @@ import {
   serverPrefix,
   type FoundRegistration,
   type Versioned,
+  type Records,
 } from '../store/records.js'
 import type { OAuthContext } from './context.js'
 import type { ClientRequest } from './ensure-client.js'
@@ -76,7 +77,7 @@ async function registerOrMakeDo(
     await assertNotTooMany(context, server, issuer)
     return await registerAnew(context, request, key, held)
   } catch (error) {
-    const before = held?.value.status === 'registering' ? await newestFormer(context, key) : held?.value
+    const before = held?.value.status === 'registering' ? await newestFormer(registrations, key) : held?.value
     const ofUse = before !== undefined && fits(before, request, context.clock()) ? before : undefined
     const client = toClient(ofUse)
     if (client === undefined || !(error instanceof McpDcrError)) throw error
@@ -104,19 +105,20 @@ function current(
     : toClient(registration)
 }
 
-/** Where another MCP server has the same name by turns, the client that was registered for this one. */
+/**
+ * The newest client that was registered for just this and has been replaced: another MCP server has the same name by
+ * turns, or another release of the gateway, with other metadata, shares the store.
+ */
 async function currentFormer(
   context: OAuthContext,
   request: ClientRequest,
   key: string,
   held: Registration | undefined,
 ): Promise<OAuthClient | undefined> {
-  if (held === undefined || held.serverUrl === request.server.url) return undefined
-  for await (const { value } of context.records.registrations.list(formerRegistrationKey(key, ''))) {
-    const client = current(context, request, value)
-    if (client !== undefined) return client
-  }
-  return undefined
+  if (held === undefined) return undefined
+  const { registrations } = context.records
+  const isCurrent = (value: Registration): boolean => current(context, request, value) !== undefined
+  return toClient(await newestFormer(registrations, key, isCurrent))
 }
 
 function wanted({ clientName }: OAuthContext, request: ClientRequest): Record<string, unknown> {
@@ -125,11 +127,15 @@ function wanted({ clientName }: OAuthContext, request: ClientRequest): Record<st
   return registrationRequest(server, discovered.authorizationServer, description, scope)
 }
 
-/** The client that was being replaced when the attempt was cut off. */
-async function newestFormer({ records }: OAuthContext, key: string): Promise<Registration | undefined> {
+/** The newest client that has been replaced, or was being replaced when the attempt was cut off. */
+async function newestFormer(
+  registrations: Records['registrations'],
+  key: string,
+  isOfUse: (value: Registration) => boolean = () => true,
+): Promise<Registration | undefined> {
   let newest: Registration | undefined
-  for await (const { value } of records.registrations.list(formerRegistrationKey(key, ''))) {
-    if (newest === undefined || value.createdAt > newest.createdAt) newest = value
+  for await (const { value } of registrations.list(formerRegistrationKey(key, ''))) {
+    if (isOfUse(value) && (newest === undefined || value.createdAt >= newest.createdAt)) newest = value
   }
   return newest
 }

@@ -13,7 +13,7 @@ import { redirectUriOf } from './redirect-uri.js'
 import { isUnanswered, register } from './register.js'
 import { managementOf, readRegisteredClient, type RegisteredClient } from './registration-response.js'
 import { methodToAskFor, otherMethod, registrationRequest } from './registration-request.js'
-import { fits, substitutions, toClient, toKeep, type Metadata } from './registration-state.js'
+import { fits, isManaged, substitutions, toClient, toKeep, type Metadata } from './registration-state.js'
 import { secretExpiry } from './secret-expiry.js'
 import { noteAnswered, noteUnanswered } from './unanswered-registrations.js'
 import { noteUnusable } from './unusable-clients.js'
@@ -124,7 +124,8 @@ async function registerOnceAdjusted(
         server: server.name,
         clientId: quoteUntrusted(clientId),
       })
-      await deleteQuietly(context, { ...marker, clientId, ...managementOf(answered, authorizationServer) })
+      const left = { ...marker, clientId, ...managementOf(answered, authorizationServer) }
+      if (isManaged(left)) await deleteQuietly(context, left)
       throw nameServer(error, server)
     }
   }

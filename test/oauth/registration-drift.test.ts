@@ -12,6 +12,7 @@ import {
   createOAuthContext,
   declare,
   discoveredAt,
+  ensureClientAt,
   HANG_UP,
   json,
   registrationsOf,
@@ -277,6 +278,20 @@ describe('what the issuer rotates (SPEC 43)', () => {
     ])
     issuer.strays.add('c1').add('c9')
   })
+})
+
+it('two releases with other metadata on one store, at an issuer without PUT, have a client each, not one per sign-in', async () => {
+  const store = memoryStore()
+  const releases = ['A', 'B'].map((clientName) => createOAuthContext({ clientName, store }))
+  issuer.fault.PUT = status(405)
+  const used: string[] = []
+  for (let n = 0; n < 3; n++) {
+    for (const release of releases) {
+      release.pass(1000)
+      used.push((await ensureClientAt(release, issuer.url, { scope: 'read' })).clientId)
+    }
+  }
+  expect(used).toEqual(['c1', 'c2', 'c1', 'c2', 'c1', 'c2'])
 })
 
 describe('an issuer that does not do as it should', () => {
