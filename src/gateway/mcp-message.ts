@@ -33,7 +33,8 @@ export function readMcpMessage(body: unknown): McpMessage | undefined {
 /** @param text of a body, in JSON */
 export function parseMcpMessage(text: string): McpMessage | undefined {
   try {
-    return readMcpMessage(JSON.parse(text))
+    // RFC 8259 §8.1 lets a parser ignore a byte order mark; those of MCP servers do.
+    return readMcpMessage(JSON.parse(text.replace(/^\uFEFF/, '')))
   } catch {
     return undefined
   }

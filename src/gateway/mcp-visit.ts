@@ -54,10 +54,15 @@ async function readMcpRequest(req: Request): Promise<McpMessage | undefined> {
   if (req.method !== 'POST') return undefined
   const known = parsedMcpMessage(req)
   if (known !== undefined || !isOfMcpClient(req)) return known
-  const body = await readAhead(req, MAX_BODY)
+  const body = isCompressed(req) ? undefined : await readAhead(req, MAX_BODY)
   if (body !== undefined) return parseMcpMessage(body.toString('utf8'))
   const wasParsed = req.readableEnded && req.body !== undefined
   return wasParsed ? undefined : UNREADABLE
+}
+
+/** Unpacked here, a small body might be a huge one: it is left to whoever parses it, under a limit of theirs. */
+function isCompressed({ headers }: Request): boolean {
+  return (headers['content-encoding'] ?? 'identity').toLowerCase() !== 'identity'
 }
 
 /** The same, where somebody has parsed the body. */

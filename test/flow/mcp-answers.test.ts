@@ -1,3 +1,4 @@
+import { gzipSync } from 'node:zlib'
 import express5, { type Express, type RequestHandler } from 'express'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { AuthorizationRequiredDetails, ElicitationCompleteDetails, Options } from '../../src/index.js'
@@ -450,6 +451,30 @@ describe('other clients', () => {
       ])
       expect(answer.body).not.toHaveProperty('id')
       expect(answer.headers.get('www-authenticate')).toBeNull()
+    },
+  )
+
+  it('are refused so, too, where an MCP client’s body is compressed', async () => {
+    await start()
+    const answer = await fetch(`${gateway.url}/mcp/notes`, {
+      method: 'POST',
+      headers: { ...MCP, 'x-user': 'alice', 'content-encoding': 'gzip' },
+      body: gzipSync(JSON.stringify(rpc('tools/call', CALL))),
+    })
+    const expected = { jsonrpc: '2.0', error: { code: -32010, data: { authorizationUrl: connectUrl() } } }
+    expect([answer.status, await answer.json()]).toMatchObject([403, expected])
+  })
+
+  it.each<[string, RequestHandler | undefined]>([
+    ['streamed', undefined],
+    ['parsed as bytes', express5.raw({ type: '*/*' })],
+  ])(
+    'are answered by the id behind a byte order mark, which goes on as it came, %s',
+    async (_name, before) => {
+      await start(before)
+      const sent = `\uFEFF${JSON.stringify(rpc('tools/call', CALL))}`
+      expectToolText(await post(sent))
+      expect(world.mcpServer.requests.find(({ method }) => method === 'POST')?.body).toBe(sent)
     },
   )
 
