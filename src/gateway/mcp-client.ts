@@ -35,8 +35,12 @@ export function createMcpSessions(): McpSessions {
   function saidBefore(req: IncomingMessage, server: string): Said | undefined {
     const sessionId = sessionIdOf(req)
     const said = sessionId === undefined ? undefined : sessions.get(keyOf(server, sessionId))
+    if (said === undefined) return undefined
     // A client proposes one version, and may be answered with another: its requests say which.
-    return said && { ...said, version: req.headers['mcp-protocol-version'] ?? said.version }
+    const version = req.headers['mcp-protocol-version'] ?? said.version
+    // One of a later version says in each request what it can do, and must not get the error of the earlier.
+    const isModern = isVersion(version) && version >= FIRST_MODERN
+    return { version, hasUrls: said.hasUrls && !isModern }
   }
   return {
     clientOf(req, server, request) {

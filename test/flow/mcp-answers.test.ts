@@ -129,7 +129,8 @@ describe('a client of MCP up to 2025-11-25', () => {
       const call = (version: string) =>
         post(rpc('tools/call', CALL), { 'mcp-session-id': id, 'mcp-protocol-version': version })
       expectElicitation(await call('2025-11-25'))
-      for (const version of ['2025-06-18', '2025-03-26', 'zzz']) expectToolText(await call(version))
+      for (const version of ['2025-06-18', '2025-03-26', '2026-07-28', '2027-01-01', 'zzz'])
+        expectToolText(await call(version))
     },
   )
 
