@@ -139,7 +139,9 @@ async function awaitSignIn(
   const key = connectionKey(user, server)
   const held = await oauth.records.connections.recall(key, ({ connectedAt }) => connectedAt >= askedAt)
   if (Math.max(held?.value.connectedAt ?? 0, signIns.get(key) ?? 0) >= askedAt) return
-  if (!isDeclined(request, INPUT)) return signInWaits.wait(key, config.elicitationWait, res)
+  const declined =
+    isDeclined(request, INPUT) || (await signInWaits.wait(key, config.elicitationWait, res)) === 'declined'
+  if (!declined) return
   throw new McpDcrError('access_denied', `Signing in to the MCP server "${server}" was declined.`, {
     server,
     fix: `To use it all the same, open ${authorizeUrl(baseUrlOf(config, req), server)} in a browser.`,

@@ -3,38 +3,39 @@ import type { ServerResponse } from 'node:http'
 /** Requests that wait until somebody has signed in, by connection key. */
 export interface SignInWaits {
   /**
-   * Resolves at the sign-in, after `milliseconds`, or once the client has gone: whichever comes first.
-   * Of one key only so many wait; the rest go on at once.
+   * Resolves at the sign-in, to `declined` where there will be none, after `milliseconds`, or once the client has
+   * gone: whichever comes first. Of one key only so many wait; the rest go on at once.
    */
-  wait(key: string, milliseconds: number, res: ServerResponse): Promise<void>
-  /** Somebody has signed in. */
-  end(key: string): void
+  wait(key: string, milliseconds: number, res: ServerResponse): Promise<'declined' | undefined>
+  /** Somebody has signed in, or declined to. */
+  end(key: string, outcome?: 'declined'): void
 }
 
 const MAX_WAITING = 20
 
 export function createSignInWaits(): SignInWaits {
-  const waiting = new Map<string, Set<() => void>>()
+  const waiting = new Map<string, Set<(outcome?: 'declined') => void>>()
   return {
     wait(key, milliseconds, res) {
       const others = waiting.get(key) ?? new Set()
-      if (milliseconds === 0 || others.size >= MAX_WAITING || res.destroyed) return Promise.resolve()
+      if (milliseconds === 0 || others.size >= MAX_WAITING || res.destroyed) return Promise.resolve(undefined)
       waiting.set(key, others)
       return new Promise((resolve) => {
-        const done = (): void => {
+        const done = (outcome?: 'declined'): void => {
           clearTimeout(timer)
-          res.off('close', done)
+          res.off('close', leave)
           others.delete(done)
           if (others.size === 0) waiting.delete(key)
-          resolve()
+          resolve(outcome)
         }
-        const timer = setTimeout(done, milliseconds)
-        res.once('close', done)
+        const leave = (): void => done()
+        const timer = setTimeout(leave, milliseconds)
+        res.once('close', leave)
         others.add(done)
       })
     },
-    end(key) {
-      for (const done of [...(waiting.get(key) ?? [])]) done()
+    end(key, outcome) {
+      for (const done of [...(waiting.get(key) ?? [])]) done(outcome)
     },
   }
 }

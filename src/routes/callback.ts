@@ -68,9 +68,14 @@ async function finish(
   return redirectAnswer(target, 303, context.cookies.drop(req, flow))
 }
 
-/** What cannot be saved of it is asked for once more. */
-async function noteRefusal({ oauth }: GatewayContext, flow: PendingFlow, thrown: unknown): Promise<void> {
+/** Who waits for the sign-in learns that there will be none; what cannot be saved of it is asked for once more. */
+async function noteRefusal(
+  { oauth, signInWaits }: GatewayContext,
+  flow: PendingFlow,
+  thrown: unknown,
+): Promise<void> {
   if (!(thrown instanceof McpDcrError) || thrown.code !== 'access_denied') return
+  signInWaits.end(connectionKey(flow.user, flow.server), 'declined')
   try {
     await rememberRefusal(oauth, flow)
   } catch (error) {

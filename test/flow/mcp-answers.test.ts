@@ -19,6 +19,7 @@ import {
   type Json,
 } from '../support/mcp-caller.js'
 import { createPerson } from '../support/person.js'
+import { browserOf } from '../support/visit.js'
 
 let world: World
 let gateway: DcrGateway
@@ -293,6 +294,23 @@ describe('a client of MCP 2026-07-28', () => {
     const calls = world.mcpServer.requests.filter(({ body }) => body.includes('tools/call'))
     expect(calls).toHaveLength(4)
     expect(world.mcpServer.requests.at(-1)?.authorization).toMatch(/^Bearer ey/)
+  })
+
+  it('is not asked again where its person denies access while it is held', async () => {
+    options = { elicitationWait: 600_000 }
+    await gateway.close()
+    await start()
+    const held = post(modernRetry(await askedForInput()))
+    const ofBob = post(modernRetry(expectInputRequired(await post(modernCall(), {}, 'bob'))), {}, 'bob')
+    const page = await browserOf('alice', gateway.url).signIn(connectUrl(), { decision: 'deny' })
+    expect(page.status).toBe(403)
+    const { status, body } = await held
+    expect([status, body.result?.['isError']]).toEqual([200, true])
+    expect(JSON.stringify(body)).toContain('declined')
+    expect(JSON.stringify(body)).toContain(connectUrl())
+    // Another's is held on, until they have signed in.
+    await signIn('bob')
+    expect(JSON.stringify((await ofBob).body)).not.toMatch(/declined|input_required/)
   })
 
   it('is asked again after the time it is held for', async () => {

@@ -10,7 +10,7 @@ const waits = createSignInWaits()
 const response = (): ServerResponse => new EventEmitter() as ServerResponse
 
 /** The names of the waits that are over, in order. */
-function watch(): { over: string[]; note: (name: string, wait: Promise<void>) => void } {
+function watch(): { over: string[]; note: (name: string, wait: Promise<unknown>) => void } {
   const over: string[] = []
   return { over, note: (name, wait) => void wait.then(() => over.push(name)) }
 }
@@ -45,4 +45,13 @@ it('holds twenty of one key, and none of a client that has gone or for no time',
   await vi.advanceTimersByTimeAsync(0)
   expect(over).toHaveLength(23)
   expect(vi.getTimerCount()).toBe(0)
+})
+
+it('says whether the person has declined', async () => {
+  const held = [waits.wait('ann', 1000, response()), waits.wait('ann', 1000, response())]
+  waits.end('ann', 'declined')
+  expect(await Promise.all(held)).toEqual(['declined', 'declined'])
+  const next = waits.wait('ann', 1000, response())
+  waits.end('ann')
+  expect(await next).toBeUndefined()
 })
