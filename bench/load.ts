@@ -5,10 +5,11 @@ export interface Load {
   readonly url: string
   /** Sent in turns. */
   readonly requests: autocannon.Request[]
-  readonly connections: number
   /** How many requests in all. */
   readonly amount: number
 }
+
+const CONNECTIONS = 32
 
 export interface LoadResult {
   readonly perSecond: number
@@ -21,17 +22,20 @@ export interface LoadResult {
  *
  * @throws Error where one is not answered with a 200
  */
-export async function sendLoad({ url, requests, connections, amount }: Load): Promise<LoadResult> {
+export async function sendLoad({ url, requests, amount }: Load): Promise<LoadResult> {
   const latencies: number[] = []
   const startedAt = performance.now()
   let endedAt = startedAt
   await new Promise<void>((resolve, reject) => {
-    const instance = autocannon({ url, requests, connections, amount }, (error: unknown, result) => {
-      const failed = result.errors + result.timeouts + result.non2xx
-      if (error instanceof Error) reject(error)
-      else if (failed > 0) reject(new Error(`${failed} of ${amount} requests to ${url} failed`))
-      else resolve()
-    })
+    const instance = autocannon(
+      { url, requests, connections: CONNECTIONS, amount },
+      (error: unknown, result) => {
+        const failed = result.errors + result.timeouts + result.non2xx
+        if (error instanceof Error) reject(error)
+        else if (failed > 0) reject(new Error(`${failed} of ${amount} requests to ${url} failed`))
+        else resolve()
+      },
+    )
     // Its own histogram knows whole milliseconds, and it ends with a second's tick.
     instance.on('response', (_client, _status, _bytes, latency) => {
       latencies.push(latency)

@@ -8,6 +8,7 @@ import { writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import prettier from 'prettier'
+import { profileInto } from './processes.js'
 import { renderResults } from './results.js'
 import { bodies } from './scenarios/bodies.js'
 import { connected } from './scenarios/connected.js'
@@ -56,7 +57,7 @@ async function runScenario(scenario: Scenario, settings: Settings): Promise<Outc
   }
 }
 
-if (values.profile !== undefined) process.env['BENCH_PROFILE'] = resolve(values.profile)
+if (values.profile !== undefined) profileInto(resolve(values.profile))
 const { quick, only = '' } = values
 const chosen = SCENARIOS.filter(({ name }) => name.includes(only))
 if (chosen.length === 0) throw new Error(`No scenario's name has "${only}".`)

@@ -26,11 +26,19 @@ export interface Child<O extends Orders> {
   end(): Promise<void>
 }
 
-/** Where children write a CPU profile of their whole life; undefined: nowhere. */
-const PROFILE_DIRECTORY = process.env['BENCH_PROFILE']
+let profileDirectory: string | undefined
+let started = 0
+
+/** Has the children that are started from now on write a CPU profile of their whole life. */
+export function profileInto(directory: string): void {
+  profileDirectory = directory
+}
 
 export function startChild<O extends Orders>(program: string): Child<O> {
-  const profile = PROFILE_DIRECTORY === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${PROFILE_DIRECTORY}`]
+  const profile =
+    profileDirectory === undefined
+      ? []
+      : ['--cpu-prof', `--cpu-prof-dir=${profileDirectory}/${program}-${started++}`]
   const file = fileURLToPath(new URL(`programs/${program}.ts`, import.meta.url))
   const child = fork(file, [], { execArgv: ['--import', 'tsx', '--expose-gc', ...profile] })
   const exited = once(child, 'exit')

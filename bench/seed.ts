@@ -24,8 +24,15 @@ export function openFile(path: string): ReturnType<typeof openJsonFileStore> {
   return openJsonFileStore({ path, clock: Date.now, logger: silent })
 }
 
-/** A directory that is gone when the process ends. */
+let root: string | undefined
+
+/** An empty directory that is gone when the process ends. */
 export function temporaryDirectory(): string {
+  root ??= temporaryRoot()
+  return mkdtempSync(join(root, 'store-'))
+}
+
+function temporaryRoot(): string {
   const directory = mkdtempSync(join(tmpdir(), 'mcp-dcr-bench-'))
   process.once('exit', () => rmSync(directory, { recursive: true, force: true }))
   return directory

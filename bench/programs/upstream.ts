@@ -50,7 +50,6 @@ async function start(delay: number): Promise<string> {
     '/mcp': guarded(call),
     '/mcp/events': guarded(openStream),
     '/mcp/large': guarded(transfer),
-    '/other': (_req, res) => res.end(SMALL) && undefined,
   }
   listening = await listen((req, res) => {
     const path = req.url?.split('?', 1)[0] ?? ''

@@ -1,0 +1,48 @@
+import { sendLoad, type Load } from './load.js'
+import type { Side } from './pair.js'
+import { interleave, type Rounds } from './rounds.js'
+import { ratioRow, type Goal, type Row } from './table.js'
+
+interface Measured {
+  readonly perSecond: number
+  /** Milliseconds. */
+  readonly p99: number
+  /** Microseconds of the gateway's processor for a request: what other processes do disturbs it least. */
+  readonly processor: number
+}
+
+/** The same requests to both gateways. */
+export async function compareLoad(
+  { ours, without }: Readonly<Record<'ours' | 'without', Side>>,
+  load: Omit<Load, 'url'> & { readonly path: string },
+  rounds: Rounds,
+  goals: Partial<Record<keyof Measured, Goal>>,
+): Promise<Row[]> {
+  const results = await interleave(rounds, {
+    ours: () => measure(ours, load),
+    without: () => measure(without, load),
+  })
+  const row = (figure: keyof Measured, measure: string, unit: string): Row =>
+    ratioRow({
+      measure,
+      unit,
+      ours: results.ours.map((it) => it[figure]),
+      against: results.without.map((it) => it[figure]),
+      side: 'without',
+      goal: goals[figure],
+    })
+  return [
+    row('perSecond', 'throughput', 'req/s'),
+    row('p99', 'latency, p99', 'ms'),
+    row('processor', 'processor time of the gateway for a request', 'µs'),
+  ]
+}
+
+async function measure(
+  { child, url }: Side,
+  { path, ...load }: Parameters<typeof compareLoad>[1],
+): Promise<Measured> {
+  const before = await child.ask('cpuTime')
+  const result = await sendLoad({ ...load, url: url + path })
+  return { ...result, processor: (((await child.ask('cpuTime')) - before) / load.amount) * 1000 }
+}
