@@ -115,7 +115,9 @@ async function currentFormer(
   key: string,
   held: Registration | undefined,
 ): Promise<OAuthClient | undefined> {
-  if (held === undefined) return undefined
+  // One that is being replaced was found wanting.
+  const isBeingReplaced = held?.status === 'registering' && held.serverUrl === request.server.url
+  if (held === undefined || isBeingReplaced) return undefined
   const { registrations } = context.records
   const isCurrent = (value: Registration): boolean => current(context, request, value) !== undefined
   return toClient(await newestFormer(registrations, key, isCurrent))
