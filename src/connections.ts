@@ -1,3 +1,4 @@
+import type { McpDcrError } from './errors.js'
 import type { Connection, Server } from './model.js'
 import type { OAuthContext } from './oauth/context.js'
 import { failureKey, type Failure } from './oauth/failures.js'
@@ -19,7 +20,8 @@ export interface ConnectionState {
   state: 'connected' | 'expired' | 'needs_authorization' | 'not_connected' | 'error'
   /**
    * Of `error`: the error's code. Of `needs_authorization`: `token_expired` (and there is no refresh token),
-   * `refresh_refused`, `client_invalid`, `token_rejected` (by the MCP server).
+   * `refresh_refused`, `client_invalid`, `token_rejected` (by the MCP server), or `encryption_key_mismatch` and
+   * `store_corrupt`: what is stored of it does not open.
    */
   reason?: string
   /** What to do, where there is a reason. */
@@ -44,9 +46,28 @@ export async function connectionStates(
   return Promise.all(
     servers.map(async (server) => {
       const key = connectionKey(user, server.name)
-      return connectionState(context, server, (await connections.get(key))?.value)
+      const held = await connections.getOrBare(key)
+      const state = connectionState(context, server, held?.value)
+      return held?.unopened === undefined || held.value.serverUrl !== server.url
+        ? state
+        : unopenedState(state, held.unopened)
     }),
   )
+}
+
+/** A sign-in replaces it, without the key that is missing. */
+function unopenedState(
+  { server, url, connectedAt }: ConnectionState,
+  { code, fix }: McpDcrError,
+): ConnectionState {
+  return {
+    server,
+    url,
+    state: 'needs_authorization',
+    reason: code,
+    ...(fix !== undefined && { fix }),
+    ...(connectedAt !== undefined && { connectedAt }),
+  }
 }
 
 /** @param connection what is held of the user and a server of this name */

@@ -17,6 +17,7 @@ import type { Config } from './options.js'
 import { createRegistrations } from './registrations.js'
 import { createProviderLookup } from './providers/provider-lookup.js'
 import { createGuardedFetch, reachOf } from './security/guarded-fetch.js'
+import { createBreaker } from './store/breaker.js'
 import type { CredentialStore } from './store/contract.js'
 import { createLeases } from './store/lease.js'
 import { memoryStore } from './store/memory.js'
@@ -30,14 +31,16 @@ const REMEMBERED = 10_000
 /** Builds what the steps share from the options, and opens the store. */
 export function createContext(config: Config): { context: GatewayContext; close: () => Promise<void> } {
   const { clock, logger, timeout } = config
-  const { store, sealer } = openCredentials(config)
+  const { store: opened, sealer } = openCredentials(config)
+  const breaker = opened.shared ? createBreaker(opened, logger) : undefined
+  const store = breaker?.store ?? opened
   const providerOf = createProviderLookup(config.providers)
   const isTrusted = createTrust(config.trust)
   const fetch = createGuardedFetch({ timeout, allowPrivateNetworks: config.allowPrivateNetworks })
   const oauth: OAuthContext = {
     clientName: config.clientName,
     clientMetadataUrl: config.clientMetadataUrl,
-    records: createRecords(store, sealer, clock),
+    records: createRecords(store, sealer, { clock, logger }),
     leases: createLeases(storeOfLeases(store, clock), { clock }),
     discover: createDiscover(fetch, { timeout, clock, local: config.local, providerOf, isTrusted }),
     emit: createEmit(config.onEvent, { clock, logger }),
@@ -83,6 +86,8 @@ export function createContext(config: Config): { context: GatewayContext; close:
     refreshPauses: new BoundedMap(REMEMBERED),
   }
   const close = async (): Promise<void> => {
+    // What could not be saved is tried once more: by the store itself.
+    breaker?.end()
     await Promise.all([oauth.records.connections.close(), oauth.records.registrations.close()])
     await store.close?.()
   }
@@ -116,7 +121,7 @@ async function inBackground(reseal: () => Promise<unknown>, logger: Logger): Pro
 /** A crash between the marker and the answer may have left a client at the issuer that nobody uses. */
 async function warnOfCutOffRegistrations({ records, logger }: OAuthContext): Promise<void> {
   try {
-    for await (const { value } of records.registrations.list()) {
+    for await (const { value } of records.registrations.listBare()) {
       if (value.status !== 'registering' && value.cutOffAt === undefined) continue
       const { server, issuer } = value
       logger.warn('a registration was cut off; the next sign-in registers again', { server, issuer })

@@ -7,7 +7,8 @@ import { deleteRegistration, readRegistration, replaceRegistration } from './oau
 import { registerAgain } from './oauth/register-again.js'
 import { withRegistrationLease } from './oauth/registration-lease.js'
 import { comparable, isManaged, isReplaced } from './oauth/registration-state.js'
-import type { FoundRegistration, Versioned } from './store/records.js'
+import { warnOfUnopened } from './oauth/warn-of-unopened.js'
+import type { MaybeOpened } from './store/records.js'
 
 /** A registration, without anything secret. */
 export interface RegistrationInfo {
@@ -89,29 +90,30 @@ export function createRegistrations(
 ): Registrations {
   const { registrations } = context.records
 
-  async function find(id: string): Promise<FoundRegistration> {
-    for await (const record of registrations.list()) if (idOf(record.key) === id) return record
-    throw new McpDcrError('registration_not_found', `There is no registration "${quoteUntrusted(id)}".`, {
-      fix: 'Take the id from the list of registrations.',
-    })
-  }
-
   /** Finds it again under its lease: the token that was read before may have been rotated. */
   async function withRegistration<T>(
     id: string,
-    work: (key: string, held: Versioned<Registration>) => Promise<T>,
+    work: (key: string, held: MaybeOpened<Registration>) => Promise<T>,
+    read = registrations.get,
   ): Promise<T> {
-    const { value } = await find(id)
-    return withRegistrationLease(context, value, async () => {
-      const { key, ...held } = await find(id)
-      return work(key, held)
-    })
+    for await (const { key, value } of registrations.listBare()) {
+      if (idOf(key) !== id) continue
+      return withRegistrationLease(context, value, async () => {
+        const held = await read(key)
+        if (held === undefined) throw notFound(id)
+        return work(key, held)
+      })
+    }
+    throw notFound(id)
   }
 
   return {
     async list() {
+      const opened = new Map<string, Registration>()
+      for await (const { key, value } of registrations.list()) opened.set(key, value)
       const all: RegistrationInfo[] = []
-      for await (const { key, value } of registrations.list()) all.push(infoOf(key, value))
+      for await (const { key, value } of registrations.listBare())
+        all.push(infoOf(key, opened.get(key) ?? value))
       return all
     },
 
@@ -135,15 +137,26 @@ export function createRegistrations(
       }),
 
     delete: (id) =>
-      withRegistration(id, async (key, held) => {
-        // A configured client is nobody's to delete, only what is remembered of it; nor is a replaced one that its issuer has dropped.
-        const { value } = held
-        const isOurs = value.status !== 'configured' && (isManaged(value) || !isReplaced(key, value))
-        if (isOurs) await deleteRegistration(context, key, held)
-        const isDeleted = await registrations.delete(key)
-        if (isDeleted) emitRegistration(context, 'registration_deleted', value)
-      }),
+      withRegistration(
+        id,
+        async (key, held) => {
+          // A configured client is nobody's to delete, only what is remembered of it; nor is a replaced one that its issuer has dropped.
+          const { value, unopened } = held
+          const isOurs = value.status !== 'configured' && (isManaged(value) || !isReplaced(key, value))
+          if (unopened !== undefined) warnOfUnopened(context, held)
+          else if (isOurs) await deleteRegistration(context, key, held)
+          const isDeleted = await registrations.delete(key)
+          if (isDeleted) emitRegistration(context, 'registration_deleted', value)
+        },
+        registrations.getOrBare,
+      ),
   }
+}
+
+function notFound(id: string): McpDcrError {
+  return new McpDcrError('registration_not_found', `There is no registration "${quoteUntrusted(id)}".`, {
+    fix: 'Take the id from the list of registrations.',
+  })
 }
 
 function idOf(key: string): string {

@@ -26,20 +26,26 @@ export async function reseal(
   const { store, close } = await openNamedStore(name, 'source', terminal)
   try {
     terminal.log(`${describeStore(name)}, with the key ${sealer.currentKeyId}:`)
-    const records = createRecords(store, sealer)
-    const { resealed, unopened, damaged } = await resealAll(records, { deleteUnopened })
+    const outcome = await resealAll(createRecords(store, sealer))
+    const { resealed, unopened, damaged, records, opened } = outcome
+    if (records === 0) {
+      terminal.error('There is nothing in it: no registration, no token.')
+      return false
+    }
+    const isDeleting = deleteUnopened && opened > 0
+    if (isDeleting) await outcome.deleteUnopened()
+    const fate = isDeleting ? 'deleted' : 'left alone'
     terminal.log(`  ${resealed} sealed anew`)
     for (const [keyId, count] of Object.entries(unopened))
-      terminal.log(
-        `  ${count} sealed with the key ${keyId}, which is not among yours: ${fate(deleteUnopened)}`,
+      terminal.log(`  ${count} sealed with the key ${keyId}, which is not among yours: ${fate}`)
+    if (damaged > 0) terminal.log(`  ${damaged} altered: ${fate}`)
+    const isWhole = damaged === 0 && Object.keys(unopened).length === 0
+    if (deleteUnopened && !isWhole && !isDeleting)
+      terminal.error(
+        'Nothing was deleted: no record opens at all, so the key is the wrong one. Set OAUTH_ENCRYPTION_KEY to the one of the gateway.',
       )
-    if (damaged > 0) terminal.log(`  ${damaged} altered: ${fate(deleteUnopened)}`)
-    return deleteUnopened || (damaged === 0 && Object.keys(unopened).length === 0)
+    return isWhole || isDeleting
   } finally {
     await close()
   }
-}
-
-function fate(isDeleted: boolean): string {
-  return isDeleted ? 'deleted' : 'left alone'
 }

@@ -63,6 +63,9 @@ const PASSING = new Set([
   'issuer_not_trusted',
   'store_write_failed',
   'store_unavailable',
+  // Of the registration.
+  'encryption_key_mismatch',
+  'store_corrupt',
 ])
 
 /** A token that lives for less than two minutes is refreshed at half its life, or every request would. */

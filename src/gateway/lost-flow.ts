@@ -26,7 +26,7 @@ export async function findLostFlow(
   for (const flow of await cookies.all(req, baseUrlOf(config, req))) {
     if (flow.user !== user || flow.server !== server || flow.clientSource !== 'dynamic') continue
     const key = registrationKey(server, flow.authorizationServer.issuer, flow.redirectUri)
-    const held = (await oauth.records.registrations.get(key))?.value
+    const held = (await oauth.records.registrations.getOrBare(key))?.value
     if (held?.clientId !== flow.clientId) continue
     // Each may leave a client behind.
     if ((await oauth.notes.recent('registered_again', key)).length === 0) return { flow, key }

@@ -87,7 +87,9 @@ export async function authorizationRequest(
   returnTo: string | undefined,
 ): Promise<AuthorizationRequest> {
   const { config, oauth, challenges } = context
-  const before = (await oauth.records.connections.get(connectionKey(user, server.name)))?.value
+  const held = await oauth.records.connections.getOrBare(connectionKey(user, server.name))
+  // One that does not open is replaced by what the person is asked for now.
+  const before = held?.unopened === undefined ? held?.value : undefined
   const live = before?.status === 'connected' && before.serverUrl === server.url ? before : undefined
   const pending = live && (await pendingStepUp(context, user, server))
   return {

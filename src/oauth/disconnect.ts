@@ -1,6 +1,6 @@
 import { forEachOf } from '../for-each.js'
 import type { Connection, Server } from '../model.js'
-import { connectionKey, serverPrefix } from '../store/records.js'
+import { connectionKey, serverPrefix, type Bare } from '../store/records.js'
 import { bareServer } from './bare-server.js'
 import { withConnectionLease } from './connection-lease.js'
 import type { OAuthContext } from './context.js'
@@ -8,6 +8,7 @@ import { connectionEvent, emitRegistration } from './events.js'
 import { deleteQuietly } from './manage-registration.js'
 import { withRegistrationLease } from './registration-lease.js'
 import { revokeTokens } from './revoke.js'
+import { warnOfUnopened } from './warn-of-unopened.js'
 
 /**
  * Ends a user's connection: revokes its tokens, then deletes it, whatever the issuer answers. Under the lease
@@ -20,9 +21,10 @@ export async function disconnect(context: OAuthContext, server: Server, user: st
   const key = connectionKey(user, server.name)
   const { connections } = context.records
   return withConnectionLease(context, key, async () => {
-    const held = await connections.get(key)
+    const held = await connections.getOrBare(key)
     if (held === undefined) return false
-    await revokeTokens(context, server, held.value)
+    if (held.unopened === undefined) await revokeTokens(context, server, held.value)
+    else warnOfUnopened(context, held)
     // A sign-in in the meantime is a connection of its own, and stays.
     const isDeleted = await connections.delete(key, held.version)
     if (isDeleted) context.emit({ type: 'disconnected', ...connectionEvent(held.value) })
@@ -47,11 +49,12 @@ export async function forgetServer(
   await disconnectAll(context, name, declared)
   // A crash may have left a client in two places.
   const told = new Set<string>()
-  for await (const { key, value } of registrations.list(serverPrefix(name))) {
+  for await (const { key, value } of registrations.listBare(serverPrefix(name))) {
     await withRegistrationLease(context, value, async () => {
-      const held = await registrations.get(key)
+      const held = await registrations.getOrBare(key)
       if (held === undefined) return
-      await deleteQuietly(context, held.value)
+      if (held.unopened === undefined) await deleteQuietly(context, held.value)
+      else warnOfUnopened(context, held)
       const isDeleted = await registrations.delete(key, held.version)
       const client = JSON.stringify([held.value.issuer, held.value.clientId])
       if (!isDeleted || told.has(client)) return
@@ -70,8 +73,8 @@ async function disconnectAll(
   declared: Server | undefined,
 ): Promise<void> {
   const { connections } = context.records
-  const held: Connection[] = []
-  for await (const { value } of connections.list(serverPrefix(name))) held.push(value)
+  const held: Bare<Connection>[] = []
+  for await (const { value } of connections.listBare(serverPrefix(name))) held.push(value)
   await forEachOf(held, AT_ONCE, ({ serverUrl, user }) =>
     disconnect(context, declared ?? bareServer(name, serverUrl), user),
   )

@@ -204,7 +204,8 @@ async function save(
 ): Promise<void> {
   const key = connectionKey(connection.user, connection.server)
   for (let attempt = 0; attempt < 5; attempt++) {
-    const before = await records.connections.get(key)
+    // One that does not open is replaced too: the person has signed in again.
+    const before = await records.connections.getOrBare(key)
     // What the person refused is settled once they sign in of their own accord, not by a step-up to something else.
     const saved = demandedScope === undefined ? connection : withRefusals(connection, before?.value)
     if (await records.connections.save(key, before?.version, saved)) return

@@ -19,7 +19,7 @@ export async function assertNotTooMany(context: OAuthContext, server: Server, is
   const { records, newIssuers, clock } = context
   const now = clock()
   const recent = new Set<string>()
-  for await (const { value } of records.registrations.list(serverPrefix(server.name))) {
+  for await (const { value } of records.registrations.listBare(serverPrefix(server.name))) {
     if (value.serverUrl !== server.url) continue
     if (value.issuer === issuer) return
     if (now - value.createdAt < WINDOW) recent.add(value.issuer)

@@ -37,19 +37,33 @@ async function findClient(
     const held = await context.records.registrations.get(likely)
     if (held?.value.clientId === clientId) return { key: likely, ...held }
   }
-  const [moved] = await recordsOf(context, server, reference)
-  return moved
+  // Bare: one that does not open is not gone.
+  for await (const { key: moved, value } of context.records.registrations.listBare(
+    serverPrefix(server.name),
+  )) {
+    if (!isOf(reference, value)) continue
+    const held = await context.records.registrations.get(moved)
+    if (held !== undefined) return { key: moved, ...held }
+  }
+  return undefined
+}
+
+function isOf(
+  { clientId, authorizationServer }: ClientReference,
+  registration: Pick<Registration, 'clientId' | 'issuer'>,
+): boolean {
+  return registration.clientId === clientId && registration.issuer === authorizationServer.issuer
 }
 
 /** Every record of a client, wherever it is kept. */
 async function recordsOf(
   { records: { registrations } }: OAuthContext,
   server: Server,
-  { clientId, authorizationServer: { issuer } }: ClientReference,
+  reference: ClientReference,
 ): Promise<FoundRegistration[]> {
   const found: FoundRegistration[] = []
   for await (const record of registrations.list(serverPrefix(server.name))) {
-    if (record.value.clientId === clientId && record.value.issuer === issuer) found.push(record)
+    if (isOf(reference, record.value)) found.push(record)
   }
   return found
 }

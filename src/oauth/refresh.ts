@@ -1,11 +1,12 @@
 import * as openid from 'openid-client'
 import { McpDcrError } from '../errors.js'
 import type { Connection, OAuthClient, Server } from '../model.js'
-import { connectionKey, type Versioned } from '../store/records.js'
+import { connectionKey, isUnopened, type Versioned } from '../store/records.js'
 import { withConnectionLease } from './connection-lease.js'
 import type { OAuthContext } from './context.js'
 import { recallClient } from './ensure-client.js'
 import { connectionEvent } from './events.js'
+import { nameServer } from './name-server.js'
 import { requestTokens } from './request-tokens.js'
 import { assertTrusted } from './trusted-issuer.js'
 import type { Tokens } from './token-response.js'
@@ -105,6 +106,8 @@ async function onFailure(
     if (isStatic) return { ...held.value, status: 'needs_authorization', reason: 'client_invalid' }
     return needsAuthorization(context, key, held, 'client_invalid')
   }
+  // The registration does not open: nothing was sent, and whoever runs the gateway has to know.
+  if (isUnopened(thrown)) throw nameServer(thrown, server)
   const { error, status, transient, cause } = unwrapError(thrown, sent)
   if (isStatic && error === 'invalid_client' && !transient) throw staticClientRefused(server, cause)
   if (error !== undefined && !transient && FINAL.has(error)) {

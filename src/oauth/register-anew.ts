@@ -286,7 +286,7 @@ async function clientsInUse(
   server: string,
 ): Promise<ReadonlySet<string | undefined>> {
   const used = new Set<string>()
-  for await (const { value } of connections.list(serverPrefix(server))) {
+  for await (const { value } of connections.listBare(serverPrefix(server))) {
     if (value.status === 'connected') used.add(value.clientId)
   }
   return used

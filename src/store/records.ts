@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { BoundedMap } from '../bounded-map.js'
 import { McpDcrError } from '../errors.js'
 import { forEachOf } from '../for-each.js'
-import type { Connection, Registration } from '../model.js'
+import type { Connection, Logger, Registration } from '../model.js'
 import { keyMismatch, type Sealer } from '../security/seal.js'
 import type { Collection, CredentialStore, RecordData, StoredRecord } from './contract.js'
 import { deepFreeze } from './entry.js'
@@ -14,6 +14,9 @@ export interface Versioned<T> {
   readonly value: T
   readonly version: string
 }
+
+/** Where the record does not open: its value has no secrets then, and this is why. */
+export type MaybeOpened<T> = Versioned<T> & { readonly unopened?: McpDcrError }
 
 /** One collection, its secrets in plain text. Errors are the store's and the sealer's. */
 export interface RecordCollection<T> {
@@ -37,18 +40,27 @@ export interface RecordCollection<T> {
   saveOrKeep(key: string, expected: string, value: T, onSaved?: () => void): Promise<boolean>
   /** True for the one caller that removed it. */
   delete(key: string, expected?: string): Promise<boolean>
-  /** @param prefix what the keys begin with. Defaults to all */
+  /** As {@link get}, but a record that does not open comes without its secrets, and with the error. */
+  getOrBare(key: string): Promise<MaybeOpened<T> | undefined>
+  /**
+   * A record that does not open is left out; of each, the log tells once.
+   *
+   * @param prefix what the keys begin with. Defaults to all
+   */
   list(prefix?: string): AsyncIterable<Versioned<T> & { readonly key: string }>
+  /** As {@link list}, but without opening anything: all records, as they are stored, without their secrets. */
+  listBare(prefix?: string): AsyncIterable<Versioned<Bare<T>> & { readonly key: string }>
   /** Tries once more to save what could not be saved, and then no more in the background. */
   close(): Promise<void>
-  /** Seals anew, with the newest key, what an earlier one has sealed. What has changed meanwhile is sealed with it already. */
-  reseal(options?: ResealOptions): Promise<ResealReport>
+  /**
+   * Opens every record, and seals anew, with the newest key, what an earlier one has sealed. What has changed
+   * meanwhile is sealed with it already. What does not open is left as it is.
+   */
+  reseal(): Promise<ResealOutcome>
 }
 
-export interface ResealOptions {
-  /** Whether what does not open is deleted. Defaults to false: it is left as it is. */
-  readonly deleteUnopened?: boolean
-}
+/** A value without what is sealed at rest. */
+export type Bare<T> = Omit<T, (typeof SECRET_FIELDS)[Collection][number]>
 
 /** What came of sealing records anew. */
 export interface ResealReport {
@@ -60,6 +72,15 @@ export interface ResealReport {
   readonly damaged: number
 }
 
+/** A report on one collection, and what it rests on. */
+export interface ResealOutcome extends ResealReport {
+  /** How many records there are. */
+  readonly records: number
+  /** How many of them hold something sealed, and open. */
+  readonly opened: number
+  readonly doNotOpen: readonly { readonly key: string; readonly version: string }[]
+}
+
 /** A registration, and where it is kept. */
 export type FoundRegistration = Versioned<Registration> & { readonly key: string }
 
@@ -69,12 +90,13 @@ export interface Records {
 }
 
 /** What is sealed at rest; everything else stays readable. */
-export const SECRET_FIELDS: Readonly<Record<Collection, readonly string[]>> = {
+export const SECRET_FIELDS = {
   oauth_client_registrations: ['clientSecret', 'registrationAccessToken'],
   oauth_tokens: ['accessToken', 'refreshToken'],
-}
+} as const satisfies Readonly<Record<Collection, readonly string[]>>
 
-const MAX_OPENED = 5_000
+/** Of each collection; a connection takes about 2 KiB. */
+const MAX_OPENED = 20_000
 const MAX_KEPT = 10_000
 
 /** For how long a shared store is not asked again on the way of a request, in milliseconds. */
@@ -85,17 +107,21 @@ const LAST_RETRY = 1000
 /** How many records are sealed anew at the same time: enough for a file's writes to be shared by many. */
 const RESEALED_AT_ONCE = 200
 
-/**
- * @param clock the current time in epoch milliseconds. Defaults to `Date.now`
- * @param pause waits between two tries to save what could not be saved. Defaults to a timer
- */
+export interface RecordsOptions {
+  /** The current time in epoch milliseconds. Defaults to `Date.now`. */
+  readonly clock?: () => number
+  /** Waits between two tries to save what could not be saved. Defaults to a timer. */
+  readonly pause?: Pause
+  /** Told of records that a list leaves out. Defaults to none. */
+  readonly logger?: Pick<Logger, 'error'>
+}
+
 export function createRecords(
   store: CredentialStore,
   sealer: Sealer,
-  clock = Date.now,
-  pause: Pause = pauseByTimer,
+  { clock = Date.now, pause = pauseByTimer, logger }: RecordsOptions = {},
 ): Records {
-  const parts = { store, sealer, clock, pause }
+  const parts = { store, sealer, clock, pause, logger }
   return {
     registrations: createCollection<Registration>(parts, 'oauth_client_registrations'),
     connections: createCollection<Connection>(parts, 'oauth_tokens'),
@@ -107,6 +133,7 @@ interface Parts {
   readonly sealer: Sealer
   readonly clock: () => number
   readonly pause: Pause
+  readonly logger: Pick<Logger, 'error'> | undefined
 }
 
 interface OpenedRecord<T> {
@@ -123,14 +150,16 @@ interface KeptValue<T> extends Versioned<T> {
 }
 
 function createCollection<T extends object>(
-  { store, sealer, clock, pause }: Parts,
+  { store, sealer, clock, pause, logger }: Parts,
   collection: Collection,
 ): RecordCollection<T> {
-  const secretFields = SECRET_FIELDS[collection]
+  const secretFields: readonly string[] = SECRET_FIELDS[collection]
   // Promises, so that concurrent readers of one version share the opening and the object.
   const opened = new BoundedMap<string, OpenedRecord<T>>(MAX_OPENED)
   /** What could not be saved, with the version that it replaces. */
   const kept = new BoundedMap<string, KeptValue<T>>(MAX_KEPT)
+  /** What the log was told of. */
+  const leftOut = new BoundedMap<string, true>(MAX_KEPT)
   /** How many changes were made here: what was read before one of them may be out of date. */
   let changes = 0
   const closed = new AbortController()
@@ -147,6 +176,43 @@ function createCollection<T extends object>(
       opened.delete(key)
       throw error
     }
+  }
+
+  /** Of all that is looked at once, nothing is to take the place of what is used. */
+  async function openOrBare(key: string, { data, version }: StoredRecord): Promise<MaybeOpened<T>> {
+    const known = opened.get(key)
+    try {
+      return { value: await (known?.version === version ? known.value : unseal(key, data)), version }
+    } catch (error) {
+      if (!isUnopened(error)) throw error
+      return { value: bare(data), version, unopened: error }
+    }
+  }
+
+  async function getOrBare(key: string): Promise<MaybeOpened<T> | undefined> {
+    try {
+      return await get(key)
+    } catch (error) {
+      if (!isUnopened(error)) throw error
+      const record = await store.get(collection, key)
+      return record && openOrBare(key, record)
+    }
+  }
+
+  function bare(data: RecordData): T {
+    const readable = Object.entries(data).filter(([name]) => !secretFields.includes(name))
+    return deepFreeze(Object.fromEntries(readable)) as T
+  }
+
+  function tellOnce(key: string, { data }: StoredRecord, { message }: McpDcrError): void {
+    if (leftOut.has(key)) return
+    leftOut.set(key, true)
+    const keyIds = keyIdsOf(data)
+    logger?.error('a record does not open; it is left alone', { collection, key, keyIds, error: message })
+  }
+
+  function keyIdsOf(data: RecordData): (string | undefined)[] {
+    return [...new Set(sealedValues(data, secretFields).map(sealer.keyIdOf))]
   }
 
   /** What was read last, or could not be saved. */
@@ -217,6 +283,8 @@ function createCollection<T extends object>(
   async function save(key: string, expected: string | undefined, value: T): Promise<boolean> {
     const isSaved = await store.compareAndSet(collection, key, expected, await seal(key, value))
     changed(key)
+    // What it has replaced is not to be saved any more.
+    if (isSaved) kept.delete(key)
     return isSaved
   }
 
@@ -238,6 +306,11 @@ function createCollection<T extends object>(
       // The others would wait as long, one after the other.
       if (isGone) return
     }
+  }
+
+  async function* stored(prefix: string): AsyncGenerator<StoredRecord & { readonly key: string }> {
+    // Checked here too: what is listed for one server is revoked and deleted with it.
+    for await (const record of store.list(collection, prefix)) if (record.key.startsWith(prefix)) yield record
   }
 
   function changed(key: string): void {
@@ -275,15 +348,22 @@ function createCollection<T extends object>(
       return removed
     },
 
+    getOrBare,
+
     async *list(prefix = '') {
-      for await (const { key, ...record } of store.list(collection, prefix)) {
-        // Checked here too: what is listed for one server is revoked and deleted with it.
-        if (!key.startsWith(prefix)) continue
+      for await (const { key, ...record } of stored(prefix)) {
         const unsaved = kept.get(key)
-        yield unsaved?.version === record.version
-          ? { key, value: unsaved.value, version: unsaved.version }
-          : { key, ...(await openRecord(key, record)) }
+        const { value, version, unopened } =
+          unsaved?.version === record.version
+            ? { ...unsaved, unopened: undefined }
+            : await openOrBare(key, record)
+        if (unopened === undefined) yield { key, value, version }
+        else tellOnce(key, record, unopened)
       }
+    },
+
+    async *listBare(prefix = '') {
+      for await (const { key, data, version } of stored(prefix)) yield { key, value: bare(data), version }
     },
 
     async close() {
@@ -291,32 +371,43 @@ function createCollection<T extends object>(
       await saveKept()
     },
 
-    async reseal({ deleteUnopened = false } = {}) {
-      const earlier: { key: string; version: string }[] = []
+    async reseal() {
+      const earlier: string[] = []
       const unopened: Record<string, number> = {}
-      for await (const { key, data, version } of store.list(collection)) {
-        const keyIds = new Set(sealedValues(data, secretFields).map(sealer.keyIdOf))
-        const lost = [...keyIds].find((keyId) => keyId !== undefined && !sealer.knows(keyId))
-        if (lost !== undefined) {
-          unopened[lost] = (unopened[lost] ?? 0) + 1
-          if (deleteUnopened) await store.delete(collection, key, version)
-        } else if ([...keyIds].some((keyId) => keyId !== sealer.currentKeyId)) earlier.push({ key, version })
-      }
-      let resealed = 0
-      let damaged = 0
-      await forEachOf(earlier, RESEALED_AT_ONCE, async ({ key, version }) => {
+      const doNotOpen: { key: string; version: string }[] = []
+      let [records, opened, damaged, resealed] = [0, 0, 0, 0]
+      for await (const { key, data, version } of stored('')) {
+        records++
+        const keyIds = keyIdsOf(data)
+        if (keyIds.length === 0) continue
         try {
-          const held = await get(key)
-          if (held !== undefined && (await save(key, held.version, held.value))) resealed++
+          await unseal(key, data)
+          opened++
+          if (keyIds.some((keyId) => keyId !== sealer.currentKeyId)) earlier.push(key)
         } catch (error) {
-          if (!(error instanceof McpDcrError && error.code === 'store_corrupt')) throw error
-          damaged++
-          if (deleteUnopened) await store.delete(collection, key, version)
+          if (!isUnopened(error)) throw error
+          doNotOpen.push({ key, version })
+          const lost = keyIds.find((keyId) => keyId !== undefined && !sealer.knows(keyId))
+          if (lost === undefined) damaged++
+          else unopened[lost] = (unopened[lost] ?? 0) + 1
         }
+      }
+      await forEachOf(earlier, RESEALED_AT_ONCE, async (key) => {
+        const held = await getOrBare(key)
+        if (held === undefined || held.unopened !== undefined) return
+        if (await save(key, held.version, held.value)) resealed++
       })
-      return { resealed, unopened, damaged }
+      return { resealed, unopened, damaged, records, opened, doNotOpen }
     },
   }
+}
+
+/** Whether a record does not open: its key is not held, or it was altered. */
+export function isUnopened(error: unknown): error is McpDcrError {
+  return (
+    error instanceof McpDcrError &&
+    (error.code === 'encryption_key_mismatch' || error.code === 'store_corrupt')
+  )
 }
 
 function isUnavailable(error: unknown): boolean {

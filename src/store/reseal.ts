@@ -1,5 +1,5 @@
 import type { Logger } from '../model.js'
-import type { Records, ResealOptions, ResealReport } from './records.js'
+import type { Records, ResealReport } from './records.js'
 
 /**
  * Seals anew, with the newest key, all that an earlier one has sealed, and says so in the log; whoever calls while
@@ -11,8 +11,7 @@ export function createReseal(records: Records, logger: Logger): () => Promise<Re
   let running: Promise<ResealReport> | undefined
 
   async function reseal(): Promise<ResealReport> {
-    const report = await resealAll(records)
-    const { resealed, unopened, damaged } = report
+    const { resealed, unopened, damaged } = await resealAll(records)
     if (resealed > 0) logger.info('records were sealed anew with the newest encryption key', { resealed })
     for (const [keyId, count] of Object.entries(unopened))
       logger.error('records are sealed with an encryption key that is not configured; they were left alone', {
@@ -20,20 +19,37 @@ export function createReseal(records: Records, logger: Logger): () => Promise<Re
         records: count,
       })
     if (damaged > 0) logger.error('sealed records were altered; they were left alone', { records: damaged })
-    return report
+    return { resealed, unopened, damaged }
   }
 
   return () => (running ??= reseal().finally(() => (running = undefined)))
 }
 
+/** What came of sealing a whole store anew. */
+export interface ResealedStore extends ResealReport {
+  /** How many registrations and connections there are. */
+  readonly records: number
+  /** How many of them hold something sealed, and open. None where others do not: then it is the key that is wrong. */
+  readonly opened: number
+  /** Deletes what did not open, unless it has changed since. */
+  deleteUnopened(): Promise<void>
+}
+
 /** Registrations and connections together; see `RecordCollection.reseal`. */
-export async function resealAll(
-  { registrations, connections }: Records,
-  options?: ResealOptions,
-): Promise<ResealReport> {
-  const [one, other] = [await registrations.reseal(options), await connections.reseal(options)]
+export async function resealAll({ registrations, connections }: Records): Promise<ResealedStore> {
+  const [one, other] = [await registrations.reseal(), await connections.reseal()]
   const unopened = { ...one.unopened }
   for (const [keyId, count] of Object.entries(other.unopened))
     unopened[keyId] = (unopened[keyId] ?? 0) + count
-  return { resealed: one.resealed + other.resealed, unopened, damaged: one.damaged + other.damaged }
+  return {
+    resealed: one.resealed + other.resealed,
+    unopened,
+    damaged: one.damaged + other.damaged,
+    records: one.records + other.records,
+    opened: one.opened + other.opened,
+    async deleteUnopened() {
+      for (const { key, version } of one.doNotOpen) await registrations.delete(key, version)
+      for (const { key, version } of other.doNotOpen) await connections.delete(key, version)
+    },
+  }
 }

@@ -8,6 +8,8 @@ import { startDcrGateway } from '../support/dcr-gateway.js'
 
 export interface Setting {
   storeUrl: string
+  /** Milliseconds, of one call of the store. */
+  storeTimeout: number
   mcpServer: string
   /** What all instances are reached by. Undefined: this one's own URL. */
   baseUrl: string | undefined
@@ -29,24 +31,26 @@ export interface Answer {
   statuses: Record<string, number>
   /** The first few answers that were no 200. */
   failures: string[]
-  /** Milliseconds. */
+  /** How long an answer took, in milliseconds. */
+  median: number
   slowest: number
 }
 
 let ahead = 0
 let url = ''
 
-async function openStore(storeUrl: string): Promise<CredentialStore> {
+async function openStore(storeUrl: string, timeout: number): Promise<CredentialStore> {
   if (storeUrl.startsWith('postgres')) {
     const pool = new Pool({ connectionString: storeUrl, max: 10 })
     pool.on('error', () => undefined)
-    return postgresStore({ pool, timeout: 2000 })
+    return postgresStore({ pool, timeout })
   }
-  return redisStore({ client: await createClient({ url: storeUrl }).connect(), timeout: 2000 })
+  return redisStore({ client: await createClient({ url: storeUrl }).connect(), timeout })
 }
 
-async function start({ storeUrl, mcpServer, baseUrl, encryptionKey, timeout }: Setting): Promise<void> {
-  const store = await openStore(storeUrl)
+async function start(setting: Setting): Promise<void> {
+  const { storeUrl, storeTimeout, mcpServer, baseUrl, encryptionKey, timeout } = setting
+  const store = await openStore(storeUrl, storeTimeout)
   const gateway = await startDcrGateway({
     servers: { notes: mcpServer },
     options: (own) => ({
@@ -63,7 +67,7 @@ async function start({ storeUrl, mcpServer, baseUrl, encryptionKey, timeout }: S
 async function ask({ users, each, atOnce }: Extract<Order, { do: 'ask' }>): Promise<Omit<Answer, 'url'>> {
   const statuses: Record<string, number> = {}
   const failures: string[] = []
-  let slowest = 0
+  const durations: number[] = []
   const queue = Array.from({ length: each }, () => users)
     .flat()
     .map((user) => ({ user, at: Math.random() }))
@@ -74,18 +78,20 @@ async function ask({ users, each, atOnce }: Extract<Order, { do: 'ask' }>): Prom
       const startedAt = performance.now()
       const answer = await fetch(`${url}/mcp/notes/page`, { headers: { 'x-user': user } })
       const text = await answer.text()
-      slowest = Math.max(slowest, performance.now() - startedAt)
+      durations.push(performance.now() - startedAt)
       statuses[answer.status] = (statuses[answer.status] ?? 0) + 1
       if (answer.status !== 200 && failures.length < 5) failures.push(`${user}: ${answer.status} ${text}`)
     }
   }
   await Promise.all(Array.from({ length: atOnce }, worker))
-  return { statuses, failures, slowest }
+  durations.sort((one, other) => one - other)
+  const [median = 0, slowest = 0] = [durations[durations.length >> 1], durations.at(-1)]
+  return { statuses, failures, median, slowest }
 }
 
 process.on('message', (order: Order) => {
   void (async () => {
-    const nothing = { statuses: {}, failures: [], slowest: 0 }
+    const nothing = { statuses: {}, failures: [], median: 0, slowest: 0 }
     if (order.do === 'start') await start(order.setting)
     if (order.do === 'set clock') ahead = order.ahead
     const answer = order.do === 'ask' ? await ask(order) : nothing

@@ -13,6 +13,8 @@ import { figure } from './figures.js'
 import type { Answer, Order } from './instance.js'
 
 const HOUR = 3600_000
+/** Milliseconds. */
+const STORE_TIMEOUT = 2000
 const USERS = Array.from({ length: 200 }, (_, n) => `user${n}`)
 
 interface Instance {
@@ -66,7 +68,8 @@ describe.each([
     }
     const encryptionKey = 'a key of more than 32 characters, for tests'
     const mcpServer = world.mcpServer.url
-    const setting = { storeUrl: line.url, mcpServer, baseUrl, encryptionKey, timeout }
+    const store = { storeUrl: line.url, storeTimeout: STORE_TIMEOUT }
+    const setting = { ...store, mcpServer, baseUrl, encryptionKey, timeout }
     const { url } = await tell({ do: 'start', setting })
     return { child, url, tell }
   }
@@ -113,22 +116,48 @@ describe.each([
   it('keep those who are connected served while the store is gone, say so of all else, and recover', async () => {
     // Everything that is known is known to everyone.
     await askAll(1)
-    await line.cut()
+    line.freeze()
     world.authorizationServer.requests.length = 0
-    for (const { failures, statuses } of await askAll(2))
+    // Each instance finds out once that the store is gone, and from then on does not wait for it.
+    const whenNoticed = await askAll(2)
+    await line.cut()
+    const after = await askAll(2)
+    for (const { failures, statuses } of [...whenNoticed, ...after])
       expect([failures, statuses]).toEqual([[], { 200: 2 * USERS.length }])
+    const slowestAfter = Math.max(...after.map(({ slowest }) => slowest))
+    const medians = whenNoticed.map(({ median }) => median)
+    expect(Math.max(...medians)).toBeLessThan(STORE_TIMEOUT / 2)
+    expect(slowestAfter).toBeLessThan(STORE_TIMEOUT)
     expect(refreshes()).toBe(0)
     expect(await signIn('somebody new')).toBe(503)
     await line.mend()
+    const mendedAt = performance.now()
     // The store's client connects again by itself, some seconds later at most; until then, people are told so.
     let status: number
     do status = await signIn('somebody else')
     while (status === 503)
     expect(status).toBe(200)
+    // Each finds out by itself.
+    await Promise.all(
+      instances.map(async ({ tell }) => {
+        let answer: Answer
+        do answer = await tell({ do: 'ask', users: ['nobody'], each: 1, atOnce: 1 })
+        while (answer.statuses['503'] !== undefined)
+      }),
+    )
+    const recovery = performance.now() - mendedAt
     await expireAll()
     for (const { failures, statuses } of await askAll(1))
       expect([failures, statuses]).toEqual([[], { 200: USERS.length }])
     expect(refreshes()).toBe(USERS.length)
+    figure(`${name}: the store gone, its timeout ${STORE_TIMEOUT} ms, 50 requests at once each`, {
+      requests: 2 * 4 * 2 * USERS.length,
+      failed: 0,
+      'median while it is noticed, ms': Math.max(...medians).toFixed(0),
+      'slowest while it is noticed, ms': Math.max(...whenNoticed.map(({ slowest }) => slowest)).toFixed(0),
+      'slowest afterwards, ms': slowestAfter.toFixed(0),
+      'all work after it is back, s': (recovery / 1000).toFixed(1),
+    })
   })
 
   it('go on after one that is killed while it holds a lease', async () => {

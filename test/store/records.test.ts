@@ -105,6 +105,54 @@ describe('records', () => {
     expect(listed).toEqual({ [ANN]: connection, [BOB]: { ...connection, user: 'bob' } })
   })
 
+  it('that do not open are left out of a list, of which the log tells once; bare, all are listed', async () => {
+    const store = memoryStore()
+    const logger = recordingLogger()
+    const lost = sealerOf(OLD)
+    await createRecords(store, lost).connections.save(BOB, undefined, { ...connection, user: 'bob' })
+    const { connections } = createRecords(store, sealerOf(NEW), { logger })
+    await connections.save(ANN, undefined, connection)
+    const { accessToken: _, refreshToken: __, ...bare } = connection
+    for (let n = 0; n < 2; n++) {
+      const listed = []
+      for await (const { key, value } of connections.list()) listed.push([key, value])
+      expect(listed).toEqual([[ANN, connection]])
+      const listedBare: Record<string, unknown> = {}
+      for await (const { key, value } of connections.listBare()) listedBare[key] = value
+      expect(listedBare).toEqual({ [ANN]: bare, [BOB]: { ...bare, user: 'bob' } })
+    }
+    expect(logger.lines).toEqual([
+      {
+        level: 'error',
+        message: expect.stringContaining('does not open') as string,
+        details: {
+          collection: 'oauth_tokens',
+          key: BOB,
+          keyIds: [lost.currentKeyId],
+          error: expect.stringContaining(lost.currentKeyId) as string,
+        },
+      },
+    ])
+    expect(JSON.stringify(logger.lines)).not.toContain('plain-')
+    expect(await connections.getOrBare(BOB)).toMatchObject({
+      value: { ...bare, user: 'bob' },
+      unopened: { code: 'encryption_key_mismatch' },
+    })
+  })
+
+  it('that are listed do not take the place of what is in use', async () => {
+    const sealer = sealerOf(NEW)
+    const { connections } = createRecords(memoryStore(), sealer)
+    await connections.save(ANN, undefined, connection)
+    const open = vi.spyOn(sealer, 'open')
+    for (let n = 0; n < 2; n++)
+      for await (const { value } of connections.list()) expect(value).toEqual(connection)
+    expect(open).toHaveBeenCalledTimes(4)
+    await connections.get(ANN)
+    for await (const { value } of connections.list()) expect(value).toEqual(connection)
+    expect(open).toHaveBeenCalledTimes(6)
+  })
+
   it('are opened once per version, also by concurrent readers, and are frozen', async () => {
     const sealer = sealerOf(NEW)
     const open = vi.spyOn(sealer, 'open')
@@ -166,7 +214,7 @@ describe('recalled records', () => {
   } {
     let now = 1_000_000
     const store: CredentialStore = { ...memoryStore(), shared: true }
-    const { connections } = createRecords(store, sealerOf(NEW), () => now)
+    const { connections } = createRecords(store, sealerOf(NEW), { clock: () => now })
     return { store, connections, at: (ms) => (now = 1_000_000 + ms) }
   }
 
@@ -185,7 +233,7 @@ describe('recalled records', () => {
 
     const own = memoryStore()
     const ownGet = vi.spyOn(own, 'get')
-    const records = createRecords(own, sealerOf(NEW), () => 0)
+    const records = createRecords(own, sealerOf(NEW), { clock: () => 0 })
     await records.connections.save(ANN, undefined, connection)
     await records.connections.recall(ANN, isGood)
     await records.connections.recall(ANN, isGood)
@@ -281,8 +329,8 @@ describe('what could not be saved', () => {
       waiting = gate()
       return next.opened
     }
-    const one = createRecords(store, sealerOf(NEW), () => 0, pause).connections
-    const other = createRecords({ ...backend, shared: true }, sealerOf(NEW), () => 0).connections
+    const one = createRecords(store, sealerOf(NEW), { clock: () => 0, pause }).connections
+    const other = createRecords({ ...backend, shared: true }, sealerOf(NEW), { clock: () => 0 }).connections
     await one.save(ANN, undefined, connection)
     const version = (await one.get(ANN))?.version ?? ''
     vi.spyOn(store, 'compareAndSet').mockRejectedValueOnce(gone)
