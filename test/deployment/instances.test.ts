@@ -13,8 +13,8 @@ import { figure } from './figures.js'
 import type { Answer, Order } from './instance.js'
 
 const HOUR = 3600_000
-/** Milliseconds. */
-const STORE_TIMEOUT = 2000
+/** Milliseconds, the default. */
+const STORE_TIMEOUT = 5000
 const USERS = Array.from({ length: 200 }, (_, n) => `user${n}`)
 
 interface Instance {
