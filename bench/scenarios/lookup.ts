@@ -131,7 +131,7 @@ async function memoryRow(
   stored: number,
 ): Promise<Row> {
   const largest = counts.at(-1) ?? NaN
-  const remembered = await child.ask('memoryOfRemembered', largest, Math.min(largest, 5000))
+  const remembered = await child.ask('memoryOfRemembered', largest, Math.min(largest, 20_000))
   const inProcess = kind === 'memory' || kind === 'JSON file'
   const kib = (bytes: number): string => `${(bytes / 1024).toFixed(1)} KiB`
   return {

@@ -12,7 +12,7 @@ export interface Migration {
 /**
  * Copies one store into another.
  *
- * @returns whether all of it is there now
+ * @returns whether there was anything, and all of it is there now
  */
 export async function migrate({ from, to, overwrite }: Migration, terminal: Terminal): Promise<boolean> {
   const source = await openNamedStore(from, 'source', terminal)
@@ -24,6 +24,10 @@ export async function migrate({ from, to, overwrite }: Migration, terminal: Term
       const onDifference = (collection: string, key: string): void =>
         void differing.push(`${collection} ${encodeKey(key)}`)
       const counts = await copyStore(source.store, target.store, { overwrite, onDifference })
+      if ([...counts.values()].every(isNone)) {
+        terminal.error('There is nothing to copy: no registration, no token.')
+        return false
+      }
       for (const [collection, count] of counts) terminal.log(`  ${collection}: ${describeCounts(count)}`)
       return report(differing, from, terminal)
     } finally {
@@ -47,6 +51,10 @@ function report(differing: readonly string[], from: string, terminal: Terminal):
   if (keyFile !== undefined)
     terminal.log(`The key is not copied: set OAUTH_ENCRYPTION_KEY to the content of ${keyFile}.`)
   return true
+}
+
+function isNone(counts: Counts): boolean {
+  return Object.values(counts).every((count) => count === 0)
 }
 
 function describeCounts({ copied, overwritten, same, different }: Counts): string {

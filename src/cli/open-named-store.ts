@@ -1,9 +1,12 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
+import type { Pool } from 'pg'
 import { McpDcrError } from '../errors.js'
 import type { Logger } from '../model.js'
 import type { CredentialStore } from '../store/contract.js'
 import { openJsonFileStore } from '../store/json-file.js'
+import { createRun, postgresError } from '../store/postgres-run.js'
+import { TABLES } from '../store/postgres-tables.js'
 import { postgresStore } from '../store/postgres.js'
 import { redisStore } from '../store/redis.js'
 
@@ -35,7 +38,7 @@ export async function openNamedStore(
 ): Promise<OpenedStore> {
   switch (kindOf(name)) {
     case 'postgres':
-      return openPostgres(name)
+      return openPostgres(name, role)
     case 'redis':
       return openRedis(name)
     case 'file':
@@ -97,12 +100,40 @@ async function openFile(
   return { store, close: () => store.close() }
 }
 
-async function openPostgres(name: string): Promise<OpenedStore> {
+async function openPostgres(name: string, role: 'source' | 'target'): Promise<OpenedStore> {
   const { default: pg } = await driver('pg', () => import('pg'))
   const [connectionString, schema] = takeParameter(name, 'schema')
   const pool = new pg.Pool({ connectionString })
-  const store = postgresStore({ pool, ...(schema !== undefined && { schema }) })
-  return { store, close: () => pool.end() }
+  try {
+    const store = postgresStore({ pool, ...(schema !== undefined && { schema }) })
+    if (role === 'source') await assertTables(pool, schema, describeStore(name))
+    return { store, close: () => pool.end() }
+  } catch (error) {
+    await pool.end()
+    throw error
+  }
+}
+
+/** Milliseconds. */
+const TIMEOUT = 5000
+
+/** The store would make what is missing: in the wrong database, say. */
+async function assertTables(pool: Pool, schema: string | undefined, where: string): Promise<void> {
+  const names = TABLES.map((table) => (schema === undefined ? table.name : `"${schema}".${table.name}`))
+  const { rows } = await createRun(pool, TIMEOUT)(
+    'select name from unnest($1::text[]) name where to_regclass(name) is null',
+    [names],
+  ).catch((error: unknown) => {
+    throw postgresError('read', error)
+  })
+  if (rows.length === 0) return
+  throw new McpDcrError(
+    'store_unavailable',
+    `There is no store in ${where}: it has no table ${String(rows[0]?.['name'])}.`,
+    {
+      fix: 'Name the database of the gateway, and its schema where it has one of its own: postgres://host/database?schema=oauth',
+    },
+  )
 }
 
 async function openRedis(name: string): Promise<OpenedStore> {

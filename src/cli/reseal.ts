@@ -14,7 +14,7 @@ export interface Resealing {
  * Seals anew, with the first of the keys, what the others have sealed.
  *
  * @param keys newest first; none: the key file beside the store
- * @returns whether nothing is left that needs another key than the first
+ * @returns whether there was anything, and nothing is left that needs another key than the first
  */
 export async function reseal(
   { store: name, deleteUnopened }: Resealing,

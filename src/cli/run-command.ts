@@ -14,14 +14,15 @@ already is left alone, so that a copy that was cut off goes on when it is run ag
 
 reseal seals anew, with the first key of OAUTH_ENCRYPTION_KEY, what the others have sealed. A shared store may
 be in use meanwhile.
-  --delete-unopened   deletes what none of the keys opens; without it that is counted and kept
+  --delete-unopened   deletes what none of the keys opens; without it that is counted and kept. Where nothing
+                      opens at all, it is the key that is wrong: then nothing is deleted
 
 A store is
   data/store.json                          the path of a JSON file
   postgres://host/database?schema=oauth    a Postgres; without a schema, the first one of its search_path
   redis://host:6379/0?prefix=mcp-dcr:      a Redis; without a prefix, mcp-dcr:
 
-It ends with 0 where all was done, with 1 where it failed or something was kept, with 2 where it was called
+It ends with 0 where all was done, with 1 where it failed, found nothing or something was kept, with 2 where it was called
 wrongly.`
 
 const OK = 0

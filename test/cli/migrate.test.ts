@@ -114,6 +114,13 @@ describe('mcp-dcr migrate', () => {
     expect([existsSync(from), existsSync(to)]).toEqual([false, false])
   })
 
+  it('fails where there is nothing to copy', async () => {
+    await writeStore(from, { leases: { x: {} } })
+    const { code, errors } = await mcpDcrCommand('migrate', '--from', from, '--to', to)
+    expect([code, errors]).toEqual([1, expect.stringContaining('nothing to copy')])
+    expect(existsSync(to)).toBe(false)
+  })
+
   it.each([
     [['migrate', '--to', 'x'], '--from is missing'],
     [['migrate', '--from', 'x'], '--to is missing'],

@@ -1,5 +1,5 @@
-import { readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Connection } from '../../src/model.js'
 import { loadKeys } from '../../src/security/keys.js'
@@ -85,6 +85,59 @@ describe('mcp-dcr reseal', () => {
     expect((await mcpDcrCommand('reseal', '--store', path, '--delete-unopened')).code).toBe(0)
     expect(readFileSync(path, 'utf8')).not.toContain('notes/eve')
     expect(await openedWith(NEW)).toEqual(['plain-bob'])
+  })
+
+  it('finds what was altered under the first key too', async () => {
+    await writeStore({ ann: NEW, bob: NEW })
+    writeFileSync(path, readFileSync(path, 'utf8').replace('"notes/ann"', '"notes/eve"'))
+    environment['OAUTH_ENCRYPTION_KEY'] = NEW
+    const first = await mcpDcrCommand('reseal', '--store', path)
+    expect([first.code, first.out]).toEqual([1, expect.stringContaining('1 altered: left alone')])
+    const second = await mcpDcrCommand('reseal', '--store', path, '--delete-unopened')
+    expect([second.code, second.out]).toEqual([0, expect.stringContaining('1 altered: deleted')])
+    expect(readFileSync(path, 'utf8')).not.toContain('notes/eve')
+    expect(await openedWith(NEW)).toEqual(['plain-bob'])
+  })
+
+  it.each([
+    ['a wrong key', LOST, NEW],
+    ['the right key, but all of it altered', NEW, NEW],
+  ])('deletes nothing where nothing opens: %s', async (_title, sealedWith, key) => {
+    await writeStore({ ann: sealedWith, bob: sealedWith })
+    const altered = readFileSync(path, 'utf8')
+      .replace('notes/ann', 'notes/eve')
+      .replace('notes/bob', 'notes/rob')
+    if (sealedWith === key) writeFileSync(path, altered)
+    const before = readFileSync(path, 'utf8')
+    environment['OAUTH_ENCRYPTION_KEY'] = key
+    const { code, out, errors } = await mcpDcrCommand('reseal', '--store', path, '--delete-unopened')
+    expect([code, errors]).toEqual([
+      1,
+      expect.stringContaining('Nothing was deleted: no record opens at all'),
+    ])
+    expect(out).toMatch(/2 (altered|sealed with the key .*): left alone/)
+    expect(readFileSync(path, 'utf8')).toBe(before)
+  })
+
+  it('does not count what holds no secret as opened', async () => {
+    await writeStore({ ann: LOST })
+    const store = openStore(path)
+    await store.compareAndSet('oauth_tokens', 'notes/bob', undefined, { status: 'needs_authorization' })
+    await store.close()
+    environment['OAUTH_ENCRYPTION_KEY'] = NEW
+    expect((await mcpDcrCommand('reseal', '--store', path, '--delete-unopened')).code).toBe(1)
+    expect(await openedWith(LOST)).toEqual(['plain-ann'])
+  })
+
+  it('fails where there is no store, and makes none, and where there is nothing in it', async () => {
+    environment['OAUTH_ENCRYPTION_KEY'] = NEW
+    const absent = await mcpDcrCommand('reseal', '--store', path)
+    expect([absent.code, absent.errors]).toEqual([1, expect.stringContaining(`There is no store at ${path}`)])
+    expect(readdirSync(dirname(path))).toEqual([])
+    await writeStore({ ann: NEW })
+    writeFileSync(path, readFileSync(path, 'utf8').replace('oauth_tokens', 'others'))
+    const empty = await mcpDcrCommand('reseal', '--store', path)
+    expect([empty.code, empty.errors]).toEqual([1, expect.stringContaining('There is nothing in it')])
   })
 
   it.each([
