@@ -44,7 +44,7 @@ it('runs every command of docs/deployment.md, in order, in a project that uses t
 
   const documented = readFileSync('docs/deployment.md', 'utf8')
   const commands = [...documented.matchAll(/^ *```sh\n(.*?)^ *```/gms)].map(([, block = '']) => block)
-  expect(commands).toHaveLength(7)
+  expect(commands).toHaveLength(8)
   const { status, stdout, stderr } = spawnSync('bash', ['-euxo', 'pipefail', '-c', commands.join('\n')], {
     cwd: project.directory,
     env: { ...process.env, DATABASE_URL: postgres.url, OAUTH_ENCRYPTION_KEY: KEY },

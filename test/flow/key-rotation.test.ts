@@ -1,14 +1,18 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { memoryStore } from '../../src/index.js'
+import type { CredentialStore } from '../../src/store/contract.js'
 import { gate } from '../store/support.js'
 import { startDcrGateway, type DcrGateway } from '../support/dcr-gateway.js'
 import { startWorld, type World } from '../support/gateway.js'
 import { createPerson, type Person } from '../support/person.js'
+import { browserOf, connect, NOTES_PAGE } from '../support/visit.js'
 
 const OLD = 'an old key of more than 32 characters'
 const NEW = 'a new key that has more than 32 characters'
+const HOUR = 3_600_000
 
 let world: World
 let gateway: DcrGateway
@@ -74,4 +78,114 @@ it('says how many records it has sealed anew when told to', async () => {
   const before = readFileSync(gateway.storePath, 'utf8')
   expect(await gateway.dcr.reseal()).toEqual({ resealed: 0, unopened: {}, damaged: 0 })
   expect(readFileSync(gateway.storePath, 'utf8')).toBe(before)
+})
+
+describe('two instances on one store', () => {
+  let now: number
+  let store: CredentialStore
+  let instances: [DcrGateway, DcrGateway]
+  let url: string
+  /** Each browser's requests go where it is told. */
+  let hosts: Record<string, string>
+  const people: Person[] = []
+
+  beforeEach(async () => {
+    now = Date.now()
+    people.length = 0
+    hosts = {}
+    url = ''
+    const clock = (): number => now
+    store = { ...memoryStore({ clock }), shared: true }
+    const first = await startInstance(OLD)
+    url = first.url
+    instances = [first, await startInstance(OLD)]
+    await signIn('bob', 0)
+    await signIn('carol', 1)
+  })
+
+  afterEach(async () => {
+    for (const instance of instances) await instance.close()
+  })
+
+  function startInstance(encryptionKey: string[] | string, port?: number): Promise<DcrGateway> {
+    return startDcrGateway({
+      servers: { notes: world.mcpServer.url },
+      options: (own) => ({ baseUrl: url || own, store, clock: () => now, encryptionKey }),
+      ...(port !== undefined && { port }),
+    })
+  }
+
+  async function restartInstance(index: 0 | 1, encryptionKey: string[] | string): Promise<void> {
+    const { port } = instances[index]
+    await instances[index].close()
+    instances[index] = await startInstance(encryptionKey, port)
+  }
+
+  const goTo = (index: 0 | 1): void => void (hosts[url] = instances[index].url)
+
+  async function signIn(user: string, index: 0 | 1): Promise<void> {
+    goTo(index)
+    people.push(await connect(user, url, { hosts }))
+  }
+
+  /** Both serve everybody, each with a token that the other one has refreshed; and finish each other's sign-ins. */
+  async function expectAllServed(user: string): Promise<void> {
+    for (const [one, other] of [
+      [0, 1],
+      [1, 0],
+    ] as const) {
+      now += HOUR
+      for (const index of [one, other]) {
+        goTo(index)
+        for (const person of people) expect((await person.open(url + NOTES_PAGE)).status).toBe(200)
+      }
+      const newcomer = browserOf(`${user}-${one}`, url, { hosts })
+      goTo(one)
+      const { location = '' } = await newcomer.open(url + NOTES_PAGE)
+      goTo(other)
+      expect((await newcomer.signIn(location, { login: `${user}-${one}` })).status).toBe(200)
+      people.push(newcomer)
+    }
+  }
+
+  it('rotate their key one by one, and everybody is served by both at each step', async () => {
+    const steps: [index: 0 | 1, keys: string[]][] = [
+      [0, [OLD, NEW]],
+      [1, [OLD, NEW]],
+      [0, [NEW, OLD]],
+      [1, [NEW, OLD]],
+    ]
+    for (const [n, [index, keys]] of steps.entries()) {
+      await restartInstance(index, keys)
+      await instances[index].dcr.reseal()
+      await expectAllServed(`step${n}`)
+    }
+    expect(await instances[0].dcr.reseal()).toMatchObject({ unopened: {}, damaged: 0 })
+    for (const index of [0, 1] as const) {
+      await restartInstance(index, NEW)
+      await expectAllServed(`last${index}`)
+    }
+    // Alice's, in a store of her own, is the first.
+    expect(world.authorizationServer.count('POST', '/reg')).toBe(2)
+    expect(instances.flatMap(({ log }) => log).join('\n')).not.toMatch(
+      /encryption_key_mismatch|does not open/,
+    )
+  })
+
+  it('lose nothing where the new key comes first too early: the other fails until it has it as well', async () => {
+    await restartInstance(0, [NEW, OLD])
+    await instances[0].dcr.reseal()
+    now += HOUR
+    goTo(0)
+    for (const person of people) expect((await person.open(url + NOTES_PAGE)).status).toBe(200)
+    now += HOUR
+    goTo(1)
+    for (const person of people) {
+      const { status, text } = await person.fetch(url + NOTES_PAGE)
+      expect([status, JSON.parse(text)]).toMatchObject([500, { code: 'encryption_key_mismatch' }])
+    }
+    await restartInstance(1, [NEW, OLD])
+    await expectAllServed('late')
+    expect(world.authorizationServer.count('POST', '/reg')).toBe(2)
+  })
 })
