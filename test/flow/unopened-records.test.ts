@@ -171,22 +171,29 @@ describe('a registration whose key is lost', () => {
     expect(world.authorizationServer.count('POST', '/reg')).toBe(1)
   })
 
-  it('fails refreshes likewise, once the token has expired, and the connection is kept', async () => {
-    now += 250 * SECOND
-    expect((await open(alice)).status).toBe(200)
-    now += 50 * SECOND
-    const { status, text } = await alice.fetch(gateway.url + NOTES_PAGE)
-    expect([status, JSON.parse(text)]).toEqual([
-      500,
-      expect.objectContaining({
-        code: 'encryption_key_mismatch',
-        detail: expect.stringContaining(LOST_ID) as string,
-      }),
-    ])
-    expect(tokenRequests(world.authorizationServer, 'refresh_token')).toEqual([])
-    expect((await store.get('oauth_tokens', ALICE))?.data).toMatchObject({ status: 'connected' })
-    await untouched()
-  })
+  it.each(['where it was', 'after it has moved'])(
+    'fails refreshes likewise, once the token has expired, and the connection is kept: %s',
+    async (place) => {
+      if (place === 'after it has moved') {
+        await store.delete('oauth_client_registrations', key)
+        await store.compareAndSet('oauth_client_registrations', `${key}-moved`, undefined, before?.data ?? {})
+      }
+      now += 250 * SECOND
+      expect((await open(alice)).status).toBe(200)
+      now += 50 * SECOND
+      const { status, text } = await alice.fetch(gateway.url + NOTES_PAGE)
+      expect([status, JSON.parse(text)]).toEqual([
+        500,
+        expect.objectContaining({
+          code: 'encryption_key_mismatch',
+          detail: expect.stringContaining(LOST_ID) as string,
+        }),
+      ])
+      expect(tokenRequests(world.authorizationServer, 'refresh_token')).toEqual([])
+      expect((await store.get('oauth_tokens', ALICE))?.data).toMatchObject({ status: 'connected' })
+      if (place === 'where it was') await untouched()
+    },
+  )
 
   it('is listed all the same, can be deleted, and then a new one is made', async () => {
     const [registration, ...more] = await gateway.dcr.registrations.list()
