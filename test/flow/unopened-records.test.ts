@@ -99,6 +99,13 @@ describe('a connection whose key is lost', () => {
     expect((await gateway.dcr.connections('bob'))[0]?.state).toBe('connected')
   })
 
+  it('of another server that had this name says nothing', async () => {
+    const own = await store.get('oauth_tokens', ALICE)
+    const moved = { ...own?.data, serverUrl: 'https://elsewhere.example/mcp' }
+    await store.compareAndSet('oauth_tokens', ALICE, own?.version, moved)
+    expect((await gateway.dcr.connections('alice'))[0]?.state).toBe('not_connected')
+  })
+
   it('is replaced by a new sign-in', async () => {
     const page = await alice.signIn(`${gateway.url}/api/oauth/authorize/notes`, { login: 'alice' })
     expect(page.status).toBe(200)
@@ -146,8 +153,12 @@ describe('a connection that was altered', () => {
 describe('a registration whose key is lost', () => {
   let key: string
   let before: StoredRecord | undefined
+  /** Somebody whose sign-in by it has not come back. */
+  let dave: Person
 
   beforeEach(async () => {
+    dave = browserOf('dave', gateway.url)
+    await open(dave)
     key = await loseRegistration()
     before = await store.get('oauth_client_registrations', key)
   })
@@ -194,6 +205,11 @@ describe('a registration whose key is lost', () => {
       if (place === 'where it was') await untouched()
     },
   )
+
+  it('leaves the page of connections as it was', async () => {
+    const { status, text } = await dave.fetch(`${gateway.url}/api/oauth/connections`)
+    expect([status, JSON.parse(text)]).toMatchObject([200, { connections: [{ unfinished: true }] }])
+  })
 
   it('is listed all the same, can be deleted, and then a new one is made', async () => {
     const [registration, ...more] = await gateway.dcr.registrations.list()

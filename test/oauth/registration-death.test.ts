@@ -5,7 +5,10 @@ import { forgetServer } from '../../src/oauth/disconnect.js'
 import { dynamicClient } from '../../src/oauth/dynamic-client.js'
 import { refresh } from '../../src/oauth/refresh.js'
 import { createRegistrations } from '../../src/registrations.js'
+import { loadKeys } from '../../src/security/keys.js'
+import { createSealer } from '../../src/security/seal.js'
 import { memoryStore } from '../../src/store/memory.js'
+import { createRecords } from '../../src/store/records.js'
 import { connectionBy, startIssuer, type Issuer } from './issuer.js'
 import {
   ANN,
@@ -133,6 +136,18 @@ describe('a client that the management endpoint does not know (RFC 7592 §2.1, S
     await registrations.delete(former?.id ?? '')
     expect(await ids()).toEqual(['c2'])
     issuer.strays.add('c1')
+  })
+
+  it('is kept for those too whose connection does not open for now, its key missing', async () => {
+    const store = memoryStore()
+    context = createOAuthContext({ store })
+    await ensure()
+    const keys = loadKeys({ keys: ['another key of more than 32 characters'], keyFile: '', local: false })
+    const elsewhere = createRecords(store, createSealer(keys))
+    await elsewhere.connections.save(ANN, undefined, connectionBy(issuer, 'c1'))
+    issuer.fault.GET = status(401)
+    expect((await ensure('write')).clientId).toBe('c2')
+    expect(await ids()).toEqual(['c1', 'c2'])
   })
 
   it.each([

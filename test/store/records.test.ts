@@ -309,6 +309,7 @@ describe('what could not be saved', () => {
 
   /** Two gateways on one store, of which the first has a rotated token that it could not save. */
   async function unsaved(): Promise<{
+    store: CredentialStore
     one: Records['connections']
     other: Records['connections']
     waits: number[]
@@ -339,6 +340,7 @@ describe('what could not be saved', () => {
     await expect(one.saveOrKeep(ANN, version, rotated, () => saved++)).rejects.toBe(gone)
     await begun
     return {
+      store,
       one,
       other,
       waits,
@@ -365,6 +367,16 @@ describe('what could not be saved', () => {
     expect(saved()).toBe(1)
     expect((await other.get(ANN))?.value).toEqual(rotated)
     expect(waits).toEqual([100, 200, 400, 800, 1000, 1000])
+  })
+
+  it('is dropped once something else is saved in its place', async () => {
+    const { store, one } = await unsaved()
+    vi.spyOn(store, 'compareAndSet').mockRejectedValueOnce(gone)
+    const held = await one.get(ANN)
+    expect(held?.value).toEqual(rotated)
+    expect(await one.save(ANN, held?.version, connection)).toBe(true)
+    vi.spyOn(store, 'get').mockRejectedValue(gone)
+    await expect(one.recall(ANN, () => true)).rejects.toBe(gone)
   })
 
   it('is saved at the end, and not tried after it', async () => {
