@@ -48,7 +48,7 @@ export function createContext(config: Config): { context: GatewayContext; close:
     providerOf,
     isTrusted,
     notes: createRegistrationNotes(store, clock),
-    unanswered: new BoundedMap(REMEMBERED),
+    registrationPauses: new BoundedMap(REMEMBERED),
     newIssuers: new BoundedMap(REMEMBERED),
     fetch,
     reachOf: (server) => (server.declared || config.local ? reachOf(server.url) : 'public'),

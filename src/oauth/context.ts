@@ -7,9 +7,9 @@ import type { Records } from '../store/records.js'
 import type { Discover } from './discover.js'
 import type { Emit } from './events.js'
 import type { Failures } from './failures.js'
+import type { RegistrationPause } from './registration-pauses.js'
 import type { RegistrationNotes } from './registration-notes.js'
 import type { IsTrusted } from './trusted-issuer.js'
-import type { Unanswered } from './unanswered-registrations.js'
 
 /** What the protocol's steps share; one per `mcpDcr()`. */
 export interface OAuthContext {
@@ -26,8 +26,8 @@ export interface OAuthContext {
   readonly notes: RegistrationNotes
   /** Issuers at which a first registration was begun, and when, in epoch milliseconds; by MCP server. */
   readonly newIssuers: BoundedMap<string, readonly { readonly issuer: string; readonly at: number }[]>
-  /** The registrations that were not answered lately, by registration. */
-  readonly unanswered: BoundedMap<string, Unanswered>
+  /** After registrations that have failed. */
+  readonly registrationPauses: BoundedMap<string, RegistrationPause>
   readonly fetch: GuardedFetch
   readonly reachOf: (server: Server) => Reach
   /** That of the MCP server of a registration, which may not be declared any more. */

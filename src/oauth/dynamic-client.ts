@@ -11,10 +11,10 @@ import {
 import type { OAuthContext } from './context.js'
 import type { ClientRequest } from './ensure-client.js'
 import { isPassing, replaceRegistration } from './manage-registration.js'
-import { dropManagement, registerAnew, widened } from './register-anew.js'
+import { attemptOf, dropManagement, registerAnew, widened } from './register-anew.js'
 import { assertNotTooMany } from './met-issuers.js'
 import { redirectUriOf } from './redirect-uri.js'
-import { assertNotPaused } from './unanswered-registrations.js'
+import { assertNotPaused, pauseOf } from './registration-pauses.js'
 import { assertMayRegister } from './unusable-clients.js'
 import { withRegistrationLease } from './registration-lease.js'
 import { registrationRequest } from './registration-request.js'
@@ -68,12 +68,12 @@ async function registerOrMakeDo(
 ): Promise<OAuthClient> {
   const { registrations } = context.records
   const held = await registrations.get(key)
-  const { server, discovered, baseUrl } = request
+  const { server, discovered } = request
   const { issuer } = discovered.authorizationServer
   try {
-    const place = { server: server.name, issuer, redirectUri: redirectUriOf(baseUrl) }
-    await assertMayRegister(context, place)
-    assertNotPaused(context, place)
+    const attempt = attemptOf(context, request, held?.value)
+    await assertMayRegister(context, attempt)
+    assertNotPaused(context, attempt)
     await assertNotTooMany(context, server, issuer)
     return await registerAnew(context, request, key, held)
   } catch (error) {
@@ -152,6 +152,8 @@ async function bringUpToDate(
   key: string,
   held: Versioned<Registration> | undefined,
 ): Promise<OAuthClient | undefined> {
+  // Where it is refused, another client is tried next: the pause after that holds up both.
+  if (pauseOf(context, attemptOf(context, request, held?.value)) !== undefined) return undefined
   const source = held === undefined ? await findMoved(context, request) : { key, ...held }
   if (source === undefined) return undefined
   const { value } = source

@@ -4,7 +4,8 @@ import { formerRegistrationKey, type Versioned } from '../store/records.js'
 import type { OAuthContext } from './context.js'
 import { isPassing, replaceRegistration } from './manage-registration.js'
 import { baseUrlOfRedirectUri } from './redirect-uri.js'
-import { dropManagement, registerAnew } from './register-anew.js'
+import { attemptOf, dropManagement, registerAnew } from './register-anew.js'
+import { assertNotPaused } from './registration-pauses.js'
 import { isManaged, isReplaced, sendable } from './registration-state.js'
 
 /**
@@ -12,7 +13,8 @@ import { isManaged, isReplaced, sendable } from './registration-state.js'
  * the former client is kept for what was issued under it. The caller holds the registration's lease.
  *
  * @param server the declared server, without which nothing can be registered
- * @param options.anew whether to register anew whatever the issuer offers. Defaults to false.
+ * @param options.anew whether to register anew whatever the issuer offers, for a visitor, whom the pause after a
+ * failure holds up as any other one. Defaults to false: the operator asks, and is not held up.
  * @throws McpDcrError what discovery, registration and management throw; `unknown_server`
  */
 export async function registerAgain(
@@ -64,7 +66,9 @@ export async function registerAgain(
     })
   }
   const request = { server, discovered, scope, baseUrl: baseUrlOfRedirectUri(redirectUri) }
-  await registerAnew(context, request, key, await registrations.get(key))
+  const held = await registrations.get(key)
+  if (anew) assertNotPaused(context, attemptOf(context, request, held?.value))
+  await registerAnew(context, request, key, held)
   if (atIssuer === 'gone') {
     await dropManagement(context, formerRegistrationKey(key, before.value.clientId ?? ''))
   }

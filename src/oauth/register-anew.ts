@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { McpDcrError, quoteUntrusted, type ErrorCode } from '../errors.js'
 import { omit } from '../json-object.js'
 import type { AuthorizationServerMetadata, OAuthClient, Registration, Server } from '../model.js'
@@ -10,12 +11,12 @@ import { resolveInitialAccessToken } from './initial-access-token.js'
 import { deleteQuietly } from './manage-registration.js'
 import { nameServer } from './name-server.js'
 import { redirectUriOf } from './redirect-uri.js'
-import { isUnanswered, register } from './register.js'
+import { failureOf, register } from './register.js'
+import { noteFailed, noteWorked, type RegistrationAttempt } from './registration-pauses.js'
 import { managementOf, readRegisteredClient, type RegisteredClient } from './registration-response.js'
 import { methodToAskFor, otherMethod, registrationRequest } from './registration-request.js'
 import { fits, isManaged, substitutions, toClient, toKeep, type Metadata } from './registration-state.js'
 import { secretExpiry } from './secret-expiry.js'
-import { noteAnswered, noteUnanswered } from './unanswered-registrations.js'
 import { noteUnusable } from './unusable-clients.js'
 
 /**
@@ -37,6 +38,7 @@ export async function registerAnew(
   }
   await keepFormer(context, key, before?.value)
   const scope = widened(request, before?.value)
+  const attempt = attemptOf(context, request, before?.value)
   const marker: Registration = {
     status: 'registering',
     server: server.name,
@@ -50,7 +52,7 @@ export async function registerAnew(
   const version = (await registrations.get(key))?.version
   try {
     const registration = await registerOnceAdjusted(context, request, marker)
-    noteAnswered(context, marker)
+    noteWorked(context, attempt)
     const isSaved = await registrations.save(key, version, registration).catch(async (error: unknown) => {
       await discard(context, registration)
       throw error
@@ -64,21 +66,43 @@ export async function registerAnew(
       await noteUnusable(context, marker).catch(() => undefined)
     }
     // An answer that refuses leaves no client behind; without one that can be read there may be one, so the marker stays.
-    const answered = !(error instanceof McpDcrError && (NO_ANSWER.has(error.code) || isUnanswered(error)))
-    if (answered) noteAnswered(context, marker)
-    else noteUnanswered(context, marker)
-    await removeMarker(context, key, version, before?.value, answered).catch(() => undefined)
+    const unanswered = failureOf(error)?.unanswered ?? isStoreFailure(error)
+    noteFailed(context, attempt, error, unanswered)
+    await removeMarker(context, key, version, before?.value, !unanswered).catch(() => undefined)
     throw error
   }
 }
 
-const NO_ANSWER = new Set([
-  'request_failed',
-  'request_timeout',
-  'response_too_large',
-  'store_write_failed',
-  'store_unavailable',
-])
+function isStoreFailure(error: unknown): boolean {
+  return (
+    error instanceof McpDcrError &&
+    (error.code === 'store_write_failed' || error.code === 'store_unavailable')
+  )
+}
+
+/** What {@link registerAnew} would try, by which a pause is kept after it has failed. */
+export function attemptOf(
+  { clientName }: OAuthContext,
+  request: ClientRequest,
+  before: Registration | undefined,
+): RegistrationAttempt {
+  const { server, discovered, baseUrl } = request
+  const { authorizationServer } = discovered
+  const redirectUri = redirectUriOf(baseUrl)
+  const { initialAccessToken: token } = server.oauth
+  const sent = JSON.stringify([
+    registrationRequest(server, authorizationServer, { clientName, redirectUri }, widened(request, before)),
+    authorizationServer.registration_endpoint,
+    // A function may give another one each time, and is none the more a change.
+    typeof token === 'string' ? token : null,
+  ])
+  return {
+    server: server.name,
+    issuer: authorizationServer.issuer,
+    redirectUri,
+    sent: createHash('sha256').update(sent).digest('base64url'),
+  }
+}
 
 /** Of a scope, in characters: what a server names may not grow without bound. */
 const MAX_SCOPE = 4096

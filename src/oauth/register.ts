@@ -37,6 +37,11 @@ export async function register(
       { server: server.name, fix: registrationInstructions(server, redirectUri) },
     )
   }
+  let answer: Response | undefined
+  const normalize = (response: Response): Promise<Response> => {
+    answer = response
+    return normalizeRegistrationResponse(response, Object.keys(metadata))
+  }
   try {
     assertEndpointUrl(authorizationServer.registration_endpoint, 'registration_endpoint')
     const configuration = await openid.dynamicClientRegistration(
@@ -46,12 +51,12 @@ export async function register(
       {
         ...(initialAccessToken !== undefined && { initialAccessToken }),
         execute: [openid.allowInsecureRequests],
-        [openid.customFetch]: answerDiscovery(authorizationServer, Object.keys(metadata), fetch, reach),
+        [openid.customFetch]: answerDiscovery(authorizationServer, openidFetch(fetch, reach, normalize)),
       },
     )
     return configuration.clientMetadata()
   } catch (error) {
-    throw nameServer(registrationError(error, request), server)
+    throw registrationError(error, request, answer)
   }
 }
 
@@ -65,11 +70,8 @@ function wellKnownUrl({ issuer }: AuthorizationServerMetadata): URL {
  */
 function answerDiscovery(
   metadata: AuthorizationServerMetadata,
-  sent: readonly string[],
-  fetch: GuardedFetch,
-  reach: Reach,
+  send: openid.CustomFetch,
 ): openid.CustomFetch {
-  const send = openidFetch(fetch, reach, (response) => normalizeRegistrationResponse(response, sent))
   return (url, options) =>
     options.method === 'GET' ? Promise.resolve(Response.json(metadata)) : send(url, options)
 }
@@ -85,15 +87,18 @@ const CODES: ReadonlyMap<string | undefined, ErrorCode> = new Map([
 function registrationError(
   thrown: unknown,
   { server, redirectUri, initialAccessToken }: RegisterRequest,
-): McpDcrError {
+  answer: Response | undefined,
+): unknown {
   const sent = [initialAccessToken, server.oauth.softwareStatement]
   const { error, description, status = 0, transient, cause } = unwrapError(thrown, sent)
-  if (cause instanceof McpDcrError) return cause
+  if (cause instanceof McpDcrError) {
+    return withFailure(nameServer(cause, server), NO_ANSWER.has(cause.code), answer)
+  }
   const refused = status >= 400
   const code = CODES.get(error) ?? (refused ? 'registration_failed' : 'registration_response_invalid')
   const said = [error, description].filter((text) => text !== undefined).join(': ')
   const answered = refused ? `answered with status ${status}` : 'gave an answer that cannot be used'
-  const failure = new McpDcrError(
+  const failed = new McpDcrError(
     code,
     `The registration endpoint ${answered}${said === '' ? '' : ` (${said})`}.`,
     {
@@ -103,15 +108,33 @@ function registrationError(
         FIXES[code] ?? (transient ? 'Try again in a moment.' : registrationInstructions(server, redirectUri)),
     },
   )
-  if (!refused || status >= 500 || status === 408) unanswered.add(failure)
-  return failure
+  return withFailure(failed, !refused || status >= 500 || status === 408, answer)
 }
 
-const unanswered = new WeakSet<McpDcrError>()
+const NO_ANSWER: ReadonlySet<ErrorCode> = new Set(['request_failed', 'request_timeout', 'response_too_large'])
 
-/** Whether there may be a client all the same: a proxy may have answered in the server's place, or the answer cannot be read. */
-export function isUnanswered(error: McpDcrError): boolean {
-  return unanswered.has(error)
+/** How a registration request has failed. */
+export interface RegistrationFailure {
+  /** There may be a client all the same: a proxy may have answered in the server's place, or the answer cannot be read. */
+  readonly unanswered: boolean
+  /** A 429: it was refused whatever it asked for. */
+  readonly busy: boolean
+  /** The `Retry-After` header of a 429 or 503. */
+  readonly retryAfter: string | undefined
+}
+
+const failures = new WeakMap<object, RegistrationFailure>()
+
+function withFailure(error: unknown, unanswered: boolean, answer: Response | undefined): unknown {
+  const { status, headers } = answer ?? {}
+  const retryAfter = status === 429 || status === 503 ? headers?.get('retry-after') : undefined
+  failures.set(error as object, { unanswered, busy: status === 429, retryAfter: retryAfter ?? undefined })
+  return error
+}
+
+/** Undefined where an error is not that of a request. */
+export function failureOf(error: unknown): RegistrationFailure | undefined {
+  return failures.get(error as object)
 }
 
 const FIXES: Partial<Record<ErrorCode, string>> = {

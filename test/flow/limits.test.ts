@@ -143,6 +143,38 @@ describe('visitors who never sign in', () => {
     expect(world.authorizationServer.registrations()).toBe(1)
     expect(world.authorizationServer.count('POST', '/reg')).toBe(9)
   })
+
+  it.each([
+    ['refuses them with a 400', 400, {}, [2, 2, 3, 4]],
+    ['answers 429 with Retry-After', 429, { 'retry-after': '60' }, [1, 1, 1, 2]],
+  ])(
+    'cause a few registrations at an issuer that %s, and one once it does not',
+    async (_how, status, headers, attempts) => {
+      const { authorizationServer } = world
+      authorizationServer.intercept = (_req, res, { path }) => {
+        if (path !== '/reg') return false
+        res.writeHead(status, { 'content-type': 'application/json', ...headers })
+        res.end(JSON.stringify({ error: 'invalid_redirect_uri', error_description: 'not from here' }))
+        return true
+      }
+      const made: number[] = []
+      for (const seconds of [0, 0, 1, 59]) {
+        now += seconds * 1000
+        await send(20, (n) => `visitor ${n}`)
+        made.push(authorizationServer.count('POST', '/reg'))
+      }
+      expect(made).toEqual(attempts)
+      const told = await fetch(`${gateway.url}/mcp/notes`, { headers: { 'x-user': 'visitor' } })
+      expect(await told.json()).toMatchObject({
+        code: 'invalid_redirect_uri',
+        detail: expect.stringMatching(/not from here.*It is tried again in \d+ seconds/) as string,
+      })
+      authorizationServer.intercept = undefined
+      now += 600_000
+      await send(20, (n) => `visitor ${n}`)
+      expect(authorizationServer.registrations()).toBe(1)
+    },
+  )
 })
 
 /** An MCP server of this test alone, which names other metadata at each path. */

@@ -156,7 +156,7 @@ export function createOAuthContext(options: ContextOptions = {}): TestContext {
     providerOf,
     isTrusted,
     notes: createRegistrationNotes(store, clock),
-    unanswered: new BoundedMap(100),
+    registrationPauses: new BoundedMap(100),
     newIssuers: new BoundedMap(100),
     fetch,
     reachOf: ({ url }) => reachOf(url),

@@ -1,0 +1,126 @@
+import { McpDcrError, quoteUntrusted } from '../errors.js'
+import type { Registration } from '../model.js'
+import { registrationKey } from '../store/records.js'
+import type { OAuthContext } from './context.js'
+import { failureOf } from './register.js'
+import { readRetryAfter } from './retry-after.js'
+
+/** The registrations of one kind that have failed, one after the other. */
+export interface RegistrationPause {
+  readonly count: number
+  /** Before that, in epoch milliseconds, no other one is tried. */
+  readonly until: number
+  /** What the last one failed with; undefined where it was not answered. */
+  readonly refusal: Pick<McpDcrError, 'code' | 'message' | 'fix'> | undefined
+}
+
+/** A registration that is tried. */
+export interface RegistrationAttempt extends Pick<Registration, 'server' | 'issuer' | 'redirectUri'> {
+  /** A digest of what is sent: a refusal holds up no other configuration. */
+  readonly sent: string
+}
+
+const FIRST_PAUSE = 1000
+const LONGEST_PAUSE = 10 * 60_000
+/** How many attempts are made without a pause: the first may be repeated at once, each one after the second doubles it. */
+const UNHINDERED = 2
+/** How many different ones of one place: the scopes that an MCP server asks for are its own to vary. */
+const UNHINDERED_VARIANTS = 8
+
+/**
+ * Notes that a registration has failed. Whoever visits the gateway causes one: they would have it ask an issuer that
+ * refuses without end, and make clients at one that does not answer and may register all the same.
+ *
+ * @param unanswered whether there may be a client at the issuer
+ */
+export function noteFailed(
+  context: OAuthContext,
+  attempt: RegistrationAttempt,
+  error: unknown,
+  unanswered: boolean,
+): void {
+  const failure = failureOf(error)
+  if (failure === undefined && !unanswered) return
+  const { place, variant, variants } = keysOf(attempt)
+  const isBusy = failure?.busy === true
+  const { code, message, fix } = error as McpDcrError
+  const last: LastFailure = {
+    refusal: unanswered ? undefined : { code, message, fix: isBusy ? undefined : fix },
+    atLeast: readRetryAfter(failure?.retryAfter, context.clock()),
+  }
+  if (unanswered || isBusy) {
+    lengthen(context, place, UNHINDERED, last)
+  } else {
+    if (!context.registrationPauses.has(variant)) lengthen(context, variants, UNHINDERED_VARIANTS, last)
+    lengthen(context, variant, UNHINDERED, last)
+  }
+}
+
+/** Notes that one has worked. */
+export function noteWorked({ registrationPauses }: OAuthContext, attempt: RegistrationAttempt): void {
+  for (const key of Object.values(keysOf(attempt))) registrationPauses.delete(key)
+}
+
+/** What the last registration failed with, for as long as no other one may be tried. */
+export function pauseOf(
+  { registrationPauses, clock }: OAuthContext,
+  attempt: RegistrationAttempt,
+): McpDcrError | undefined {
+  for (const key of Object.values(keysOf(attempt))) {
+    const pause = registrationPauses.get(key)
+    const seconds = Math.ceil(((pause?.until ?? 0) - clock()) / 1000)
+    if (pause !== undefined && seconds > 0) return paused(attempt, pause, seconds)
+  }
+  return undefined
+}
+
+/** @throws McpDcrError what {@link pauseOf} returns */
+export function assertNotPaused(context: OAuthContext, attempt: RegistrationAttempt): void {
+  const pause = pauseOf(context, attempt)
+  if (pause !== undefined) throw pause
+}
+
+interface LastFailure {
+  readonly refusal: RegistrationPause['refusal']
+  /** What its `Retry-After` asks for, in milliseconds. */
+  readonly atLeast: number
+}
+
+/** @param unhindered how many attempts are made before the first pause */
+function lengthen(
+  { registrationPauses, clock }: OAuthContext,
+  key: string,
+  unhindered: number,
+  { refusal, atLeast }: LastFailure,
+): void {
+  const count = (registrationPauses.get(key)?.count ?? 0) + 1
+  const pause = count < unhindered ? 0 : FIRST_PAUSE * 2 ** (count - unhindered)
+  registrationPauses.set(key, {
+    count,
+    until: clock() + Math.min(Math.max(pause, atLeast), LONGEST_PAUSE),
+    refusal,
+  })
+}
+
+function paused(
+  { server, issuer }: RegistrationAttempt,
+  { count, refusal }: RegistrationPause,
+  seconds: number,
+): McpDcrError {
+  const message =
+    refusal === undefined
+      ? `${quoteUntrusted(issuer)} has left ${count} registrations unanswered; the next one is tried in ${seconds} seconds.`
+      : `${refusal.message} It is tried again in ${seconds} seconds.`
+  const fix = refusal?.fix ?? `Try again in ${seconds} seconds.`
+  return new McpDcrError(refusal?.code ?? 'registration_failed', message, { server, fix })
+}
+
+/** By what a pause is kept: for the place as a whole, for what is sent, and for all the different things that were sent. */
+function keysOf({ server, issuer, redirectUri, sent }: RegistrationAttempt): {
+  place: string
+  variant: string
+  variants: string
+} {
+  const place = registrationKey(server, issuer, redirectUri)
+  return { place, variant: `${place} ${sent}`, variants: `${place} *` }
+}
