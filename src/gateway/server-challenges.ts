@@ -2,7 +2,7 @@ import { BoundedMap } from '../bounded-map.js'
 import { McpDcrError } from '../errors.js'
 import type { Challenge, Server } from '../model.js'
 import type { OAuthContext } from '../oauth/context.js'
-import { DISCOVERY_LIFETIME } from '../oauth/discover.js'
+import { DISCOVERY_LIFETIME, FAILURE_LIFETIME } from '../oauth/discover.js'
 import { challengeOf } from './parse-challenge.js'
 
 /** The challenge may be missing: metadata is looked for at the well-known URLs then. */
@@ -10,7 +10,7 @@ type Asked = { readonly challenge: Challenge | undefined } | 'none needed'
 
 /**
  * What declared servers answer a request without a token, for all who sign in without having met that themselves. It
- * is good for as long as what is discovered by it.
+ * is good for as long as what is discovered by it, or as a discovery that has failed.
  */
 export interface ServerChallenges {
   /**
@@ -26,16 +26,21 @@ export interface ServerChallenges {
 /** How many servers' are remembered. */
 const REMEMBERED = 1000
 
+interface Known {
+  readonly asked: Promise<Asked>
+  /** When it was asked for; once that has failed, when it did. In epoch milliseconds. */
+  since: number
+  hasFailed: boolean
+}
+
 export function createServerChallenges(oauth: OAuthContext): ServerChallenges {
-  const answers = new BoundedMap<string, { askedAt: number; asked: Promise<Asked> }>(REMEMBERED)
+  const answers = new BoundedMap<string, Known>(REMEMBERED)
 
   function ask(server: Server): Promise<Asked> {
     const asked = askForChallenge(oauth, server)
-    const answer = { askedAt: oauth.clock(), asked }
-    answers.set(server.url, answer)
-    asked.catch(() => {
-      if (answers.get(server.url) === answer) answers.delete(server.url)
-    })
+    const known: Known = { asked, since: oauth.clock(), hasFailed: false }
+    answers.set(server.url, known)
+    asked.catch(() => Object.assign(known, { since: oauth.clock(), hasFailed: true }))
     return asked
   }
 
@@ -45,7 +50,8 @@ export function createServerChallenges(oauth: OAuthContext): ServerChallenges {
       // What is known of an undeclared one is known by a challenge.
       if (!server.declared) return undefined
       const known = answers.get(server.url)
-      const isGood = known !== undefined && oauth.clock() - known.askedAt < DISCOVERY_LIFETIME
+      const lifetime = known?.hasFailed === true ? FAILURE_LIFETIME : DISCOVERY_LIFETIME
+      const isGood = known !== undefined && oauth.clock() - known.since < lifetime
       try {
         const asked = await (isGood ? known.asked : ask(server))
         return asked === 'none needed' ? undefined : asked.challenge

@@ -70,9 +70,12 @@ function read(
 ): AuthorizationServerMetadata {
   const issuer = requiredString(document, 'issuer', url)
   assertIssuer(issuer, lookup)
-  const endpoint = (member: string): string =>
-    assertEndpointUrl(requiredString(document, member, url), `${member} of ${quoteUntrusted(lookup.issuer)}`)
-      .href
+  const endpoint = (member: string): string => {
+    const what = `${member} of ${quoteUntrusted(lookup.issuer)}`
+    const { href } = assertEndpointUrl(requiredString(document, member, url), what)
+    // Longer than it was, where it had to be encoded.
+    return requiredString({ [member]: href }, member, url)
+  }
   const optionalEndpoint = (member: string): Record<string, string> =>
     typeof document[member] === 'string' && document[member] !== '' ? { [member]: endpoint(member) } : {}
   const list = (member: string): Record<string, readonly string[]> => {

@@ -9,6 +9,7 @@ import {
 } from './authorization-server-metadata.js'
 import { configuredAuthorizationServer, withConfiguredEndpoints } from './configured-endpoints.js'
 import { createDiscoveryQueue } from './discovery-queue.js'
+import { failureKey } from './failures.js'
 import { nameServer } from './name-server.js'
 import { withRegistrationPath } from './provider-endpoints.js'
 import { assertTrusted, type IsTrusted } from './trusted-issuer.js'
@@ -16,10 +17,14 @@ import { findResourceMetadata, type ResourceMetadata } from './resource-metadata
 
 /** How long a discovery is used again, in milliseconds. */
 export const DISCOVERY_LIFETIME = 5 * 60_000
+/** How long a failed one is, in milliseconds: visitors would repeat its dozen requests; a person who tries again is hardly faster. */
+export const FAILURE_LIFETIME = 5000
 /** How long a rejected token may not cause another discovery of the same server, in milliseconds. */
 const FRESH_INTERVAL = 10_000
 /** How many discoveries are kept. */
 const CACHE_SIZE = 1000
+/** How many of one server: it may name other metadata at each path, and others must not be forgotten for that. No more run or wait at a time. */
+const MAX_PER_SERVER = 24
 
 export interface DiscoverOptions {
   /** Do not trust the cache: a token of this server was just rejected, it may have moved (RFC 9728 §5.2). Defaults to false. */
@@ -41,8 +46,11 @@ export type Discover = (
 ) => Promise<Discovered>
 
 interface Entry {
-  readonly startedAt: number
+  readonly owner: string
   readonly result: Promise<Discovered>
+  /** When it was begun; once it has failed, when it did. In epoch milliseconds. */
+  since: number
+  hasFailed: boolean
 }
 
 export interface DiscoverConfig {
@@ -68,8 +76,7 @@ export function createDiscover(
     const named = [resourceMetadata, otherResourceMetadata]
     const key = JSON.stringify([server?.name, server?.url, server?.oauth, named, reach])
     const cached = cache.get(key)
-    if (cached !== undefined && clock() - cached.startedAt < (fresh ? FRESH_INTERVAL : DISCOVERY_LIFETIME))
-      return cached.result
+    if (cached !== undefined && clock() - cached.since < lifetimeOf(cached, fresh)) return cached.result
     // From here on, so that nobody waits longer for having to wait for a turn.
     const withinDeadline = withDeadline(fetch, 2 * timeout)
     const result = inTurn(server, () =>
@@ -80,13 +87,25 @@ export function createDiscover(
     ).catch((error: unknown) => {
       throw nameServer(error, server)
     })
-    const entry = { startedAt: clock(), result }
+    const entry: Entry = { owner: ownerOf(server, challenge), result, since: clock(), hasFailed: false }
+    const others = [...cache].filter(([, { owner }]) => owner === entry.owner)
+    if (others.length >= MAX_PER_SERVER) cache.delete(others[0]?.[0] ?? '')
     cache.set(key, entry)
-    result.catch(() => {
-      if (cache.get(key) === entry) cache.delete(key)
-    })
+    result.catch(() => Object.assign(entry, { since: clock(), hasFailed: true }))
     return result
   }
+}
+
+/** An undeclared upstream is known by its origin: its name is its own to say. */
+function ownerOf(server: Server | undefined, challenge: Challenge | undefined): string {
+  if (server?.declared === true) return failureKey(server)
+  const url = server?.url ?? challenge?.resourceMetadata
+  return url !== undefined && URL.canParse(url) ? new URL(url).origin : ''
+}
+
+function lifetimeOf({ hasFailed }: Entry, fresh: boolean): number {
+  if (hasFailed) return FAILURE_LIFETIME
+  return fresh ? FRESH_INTERVAL : DISCOVERY_LIFETIME
 }
 
 /** Discovery makes up to a dozen requests, one after the other: each has its own bound, and all have one together. */

@@ -61,12 +61,29 @@ const UNUSABLE =
   'Open the URL that the message names. If it shows a web page, correct the url of this server or its ' +
   'oauthConfig.issuer; otherwise set oauthConfig.authorizationUrl and oauthConfig.tokenUrl.'
 
-/** The strings of a JSON array; undefined for anything that is not an array. */
+/** Of one string, and of all in a list together, in characters: what is discovered is kept. */
+const MAX_TEXT = 8192
+/** Of a list. */
+const MAX_ITEMS = 256
+
+/**
+ * The strings of a JSON array, as many as are kept: 256 of 8,192 characters together, and those beyond are left out;
+ * undefined for anything that is not an array.
+ */
 export function stringList(value: unknown): readonly string[] | undefined {
-  return Array.isArray(value) ? value.filter((item) => typeof item === 'string' && item !== '') : undefined
+  if (!Array.isArray(value)) return undefined
+  const kept: string[] = []
+  let room = MAX_TEXT
+  for (const item of value as unknown[]) {
+    if (typeof item !== 'string' || item === '' || item.length > room) continue
+    kept.push(item)
+    room -= item.length
+    if (kept.length === MAX_ITEMS) break
+  }
+  return kept
 }
 
-/** A required string member, or `metadata_invalid`. */
+/** A required string member of 8,192 characters at the most, or `metadata_invalid`. */
 export function requiredString(
   document: Readonly<Record<string, unknown>>,
   member: string,
@@ -74,14 +91,15 @@ export function requiredString(
 ): string {
   const value = document[member]
   // Control characters have no place in any of them, and end up in messages and logs.
-  if (typeof value === 'string' && value !== '' && !/\p{C}/u.test(value)) return value
+  if (typeof value === 'string' && value !== '' && value.length <= MAX_TEXT && !/\p{C}/u.test(value))
+    return value
   throw new McpDcrError(
     'metadata_invalid',
     `The metadata at ${shown(url)} has no ${member}` +
       (value === undefined || value === ''
         ? '.'
         : typeof value === 'string'
-          ? ' that can be used: it has control characters.'
+          ? ` that can be used: it ${value.length > MAX_TEXT ? `is longer than ${MAX_TEXT} characters` : 'has control characters'}.`
           : `: it is of type ${typeof value}.`),
     { fix: UNUSABLE },
   )

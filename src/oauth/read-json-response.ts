@@ -2,18 +2,32 @@ import { isObject } from '../json-object.js'
 
 /** No member of OAuth is nested nearly as deep; what is could not be written again, and is left out. */
 const MAX_DEPTH = 32
+/** Nor is any token as long, in characters: it is kept, and sent in a header. */
+const MAX_STRING = 32 * 1024
+/** In characters: it is kept, and goes into URLs. */
+const MAX_SCOPE = 8192
 
-/** A JSON object of a response's body; undefined where the body is something else. Form-encoded bodies count. */
+/**
+ * A JSON object of a response's body, without the members that are too deep or too long; undefined where the body is
+ * something else. Form-encoded bodies count.
+ */
 export async function readJsonObject(response: Response): Promise<Record<string, unknown> | undefined> {
   const text = await response.clone().text()
-  if (response.headers.get('content-type')?.includes('application/x-www-form-urlencoded') === true) {
-    return Object.fromEntries(new URLSearchParams(text))
-  }
+  const isForm = response.headers.get('content-type')?.includes('application/x-www-form-urlencoded') === true
+  const body = isForm ? Object.fromEntries(new URLSearchParams(text)) : parse(text)
+  return isObject(body)
+    ? Object.fromEntries(
+        Object.entries(body).filter(
+          ([, value]) =>
+            !isDeeperThan(value, MAX_DEPTH) && !(typeof value === 'string' && value.length > MAX_STRING),
+        ),
+      )
+    : undefined
+}
+
+function parse(text: string): unknown {
   try {
-    const body: unknown = JSON.parse(text)
-    return isObject(body)
-      ? Object.fromEntries(Object.entries(body).filter(([, value]) => !isDeeperThan(value, MAX_DEPTH)))
-      : undefined
+    return JSON.parse(text)
   } catch {
     return undefined
   }
@@ -37,10 +51,12 @@ export function numberOf(value: unknown): number {
   return Number.isFinite(number) ? number : NaN
 }
 
-/** A space-separated scope, also where the server sent a list. */
+/** A space-separated scope, also where the server sent a list; undefined for one of more than 8,192 characters. */
 export function scopeString(scope: unknown): string | undefined {
-  if (Array.isArray(scope)) return scope.filter((item) => typeof item === 'string').join(' ') || undefined
-  return typeof scope === 'string' ? scope : undefined
+  const text: unknown = Array.isArray(scope)
+    ? scope.filter((item) => typeof item === 'string').join(' ')
+    : scope
+  return typeof text === 'string' && text !== '' && text.length <= MAX_SCOPE ? text : undefined
 }
 
 /** A response with these members of a body alone: others are not used. */

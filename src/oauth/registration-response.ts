@@ -116,10 +116,10 @@ function impliedMethod(
 
 /** RFC 6749 §2.2 and appendix A.1 want visible ASCII; servers are wider, but it goes into URLs, keys and logs. */
 function assertClientId(clientId: unknown): asserts clientId is string {
-  if (typeof clientId === 'string' && /^[^\p{Cc}\p{Cs}]+$/u.test(clientId)) return
+  if (typeof clientId === 'string' && /^[^\p{Cc}\p{Cs}]{1,8192}$/u.test(clientId)) return
   throw new McpDcrError(
     'registration_response_invalid',
-    'The registered client has an id with characters that no URL can carry.',
+    'The registered client has an id that no URL can carry: with control characters, or longer than 8192.',
     { fix: 'It is a fault of the provider. Register a client by hand and set oauthConfig.clientId.' },
   )
 }

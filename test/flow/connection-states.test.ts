@@ -152,6 +152,7 @@ describe('the state of a connection', () => {
     expect((await gateway.dcr.connections('carol'))[0]?.state).toBe('error')
     expect((await gateway.dcr.connections('bob'))[0]?.state).toBe('expired')
     relieve()
+    now += 5000
     await alice.open(`${gateway.url}/api/oauth/authorize/notes`)
     expect(await state()).toMatchObject({ state: 'not_connected' })
   })

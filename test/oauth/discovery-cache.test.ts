@@ -79,14 +79,39 @@ describe('the discovery cache', () => {
     expect(fake.count('GET', PRM)).toBe(3)
   })
 
-  it('keeps no failure: those who wait share it, the next one asks again', async () => {
+  it.each([{ fresh: false }, { fresh: true }])(
+    'keeps a failure for five seconds, that visitors cannot have it repeated at once: %j',
+    async (options) => {
+      const server = declare(fake.url)
+      const discover = () => context.discover(server, undefined, options)
+      fake.replies[ASM] = status(503)
+      await Promise.all([discover(), discover()].map((promise) => expectFailure(promise, 'request_failed')))
+      expect(discoveries()).toBe(1)
+      fake.replies[ASM] = json(metadataOf(fake.url))
+      context.pass(4999)
+      await expectFailure(discover(), 'request_failed')
+      context.pass(1)
+      expect((await discover()).authorizationServer.issuer).toBe(fake.url)
+      expect(discoveries()).toBe(2)
+    },
+  )
+
+  it('keeps a failure from when it failed: it may have taken longer than that', async () => {
     const server = declare(fake.url)
-    fake.replies[ASM] = status(503)
-    const waiting = [context.discover(server, undefined), context.discover(server, undefined)]
-    await Promise.all(waiting.map((promise) => expectFailure(promise, 'request_failed')))
+    const asked = gate()
+    let answer = (): void => undefined
+    fake.replies[ASM] = (res, request) => {
+      answer = () => status(503)(res, request)
+      asked.open()
+    }
+    const failing = context.discover(server, undefined)
+    await asked.opened
+    context.pass(20_000)
+    answer()
+    await expectFailure(failing, 'request_failed')
+    context.pass(4999)
+    await expectFailure(context.discover(server, undefined), 'request_failed')
     expect(discoveries()).toBe(1)
-    fake.replies[ASM] = json(metadataOf(fake.url))
-    expect((await context.discover(server, undefined)).authorizationServer.issuer).toBe(fake.url)
   })
 
   it('tells servers apart: by name, URL and configuration', async () => {
@@ -98,23 +123,48 @@ describe('the discovery cache', () => {
   })
 
   it('holds a thousand, and forgets the oldest', async () => {
-    let calls = 0
-    const fetch: GuardedFetch = async (url) => {
-      calls++
-      const { origin, pathname } = new URL(url)
-      const issuer = { resource: origin, authorization_servers: [origin] }
-      return Response.json(pathname === PRM ? issuer : metadataOf(origin))
-    }
-    const discover = discoverBy(fetch)
+    const { discover, calls } = counting()
     const servers = Array.from({ length: 1001 }, (_, i) => declare(`https://mcp${i}.example`))
     for (const server of servers) await discover(server, undefined)
-    expect(calls).toBe(2002)
+    expect(calls()).toBe(2002)
     await discover(servers[1], undefined)
-    expect(calls).toBe(2002)
+    expect(calls()).toBe(2002)
     await discover(servers[0], undefined)
-    expect(calls).toBe(2004)
+    expect(calls()).toBe(2004)
   })
+
+  it.each([
+    ['a declared server', declare('https://hostile.example')],
+    ['an undeclared upstream', undefined],
+  ])(
+    'holds 24 of %s, which cannot have others forgotten by naming other metadata each time',
+    async (_who, hostile) => {
+      const { discover, calls } = counting()
+      const server = declare('https://mcp.example')
+      await discover(server, undefined)
+      const named = (n: number) => discover(hostile, { resourceMetadata: `https://hostile.example/${n}` })
+      for (let n = 0; n < 1100; n++) await named(n)
+      const before = calls()
+      await discover(server, undefined)
+      for (let n = 1099; n >= 1076; n--) await named(n)
+      expect(calls()).toBe(before)
+      await named(1075)
+      expect(calls()).toBe(before + 2)
+    },
+  )
 })
+
+/** A discovery of which every server is as it should be, and how many requests it has made. */
+function counting(): { discover: Discover; calls: () => number } {
+  let calls = 0
+  const discover = discoverBy(async (url) => {
+    calls++
+    const { origin, pathname } = new URL(url)
+    const resource = { resource: origin, authorization_servers: [origin] }
+    return Response.json(pathname === ASM ? metadataOf(origin) : resource)
+  })
+  return { discover, calls: () => calls }
+}
 
 describe('of discoveries of one server at the same time', () => {
   it('four run and twenty wait; another one fails at once, and works a moment later', async () => {

@@ -269,7 +269,7 @@ describe('a registration answer (RFC 7591 §3.2.1)', () => {
     'with a client_id that no URL can carry is refused: %j',
     async (clientId) => {
       const registry = await startRegistry(json({ client_id: clientId }, 201))
-      await expectFailure(registry.ensure(), 'registration_response_invalid', 'id with characters')
+      await expectFailure(registry.ensure(), 'registration_response_invalid', 'an id that no URL can carry')
       expect(await registrationsOf(registry.context)).toEqual([])
     },
   )
