@@ -14,7 +14,7 @@ const LOCAL_USER = 'local'
  * @throws McpDcrError `invalid_options` where the `user` option returns something other than a string
  */
 export async function identifyUser(config: Config, req: Request): Promise<string | undefined> {
-  if (config.user === undefined) return isLocal(req) ? LOCAL_USER : undefined
+  if (config.user === undefined) return isLocal(config, req) ? LOCAL_USER : undefined
   const user: unknown = await config.user(req)
   if (user === undefined || user === null || user === '') return undefined
   if (typeof user === 'string') return user
@@ -29,23 +29,44 @@ export async function identifyUser(config: Config, req: Request): Promise<string
  * web pages whose own host name resolves to loopback (DNS rebinding), and the browser's word about where a
  * request came from all other web pages.
  */
-function isLocal({ socket, headers }: Request): boolean {
+function isLocal({ baseUrl }: Config, { socket, headers }: Request): boolean {
   const { remoteAddress } = socket
   const { host } = headers
   if (remoteAddress === undefined || host === undefined || !URL.canParse(`http://${host}`)) return false
   return (
     isLoopbackAddress(remoteAddress) &&
     isLoopbackUrl(`http://${host}`) &&
-    !isForwarded(headers) &&
+    !isForwarded(headers, baseUrl?.startsWith('https:') === true) &&
     !isOfForeignPage(headers)
   )
 }
 
-/** A tunnel or proxy on this machine brings strangers, whatever `Host` it sends. */
-function isForwarded({ forwarded, 'x-forwarded-for': forwardedFor }: IncomingHttpHeaders): boolean {
-  if (forwarded !== undefined) return true
-  const clients = [forwardedFor ?? []].flat().join(',').split(',')
-  return clients.some((client) => client.trim() !== '' && !isLoopbackAddress(client.trim()))
+/** In which proxies and tunnels name the client. */
+const CLIENT_HEADERS = ['x-forwarded-for', 'x-real-ip', 'cf-connecting-ip', 'true-client-ip']
+
+/**
+ * A tunnel or proxy on this machine brings strangers, whatever `Host` it sends. One that speaks of this machine alone
+ * (a development server's, say) may stay: what it does not set itself a stranger can set, so each of its words counts.
+ *
+ * @param secure whether the gateway's own URL is https: else https is that of a proxy
+ */
+function isForwarded(headers: IncomingHttpHeaders, secure: boolean): boolean {
+  if (headers.forwarded !== undefined || headers.via !== undefined) return true
+  const said = (name: string): string[] =>
+    [headers[name] ?? []]
+      .flat()
+      .join()
+      .split(',')
+      .map((item) => item.trim())
+      .filter((item) => item !== '')
+  const schemes = secure ? ['http', 'https'] : ['http']
+  return (
+    CLIENT_HEADERS.flatMap(said).some((client) => !isLoopbackAddress(client)) ||
+    said('x-forwarded-host').some(
+      (host) => !URL.canParse(`http://${host}`) || !isLoopbackUrl(`http://${host}`),
+    ) ||
+    said('x-forwarded-proto').some((scheme) => !schemes.includes(scheme.toLowerCase()))
+  )
 }
 
 /**
