@@ -28,6 +28,8 @@ export interface McpSessions {
 }
 
 const MAX_SESSIONS = 10_000
+/** Of a session's id, in characters: longer ones are not remembered. */
+const MAX_SESSION_ID = 1024
 
 export function createMcpSessions(): McpSessions {
   const sessions = new BoundedMap<string, Said>(MAX_SESSIONS)
@@ -37,9 +39,10 @@ export function createMcpSessions(): McpSessions {
     const said = sessionId === undefined ? undefined : sessions.get(keyOf(server, sessionId))
     if (said === undefined) return undefined
     // A client proposes one version, and may be answered with another: its requests say which.
-    const version = req.headers['mcp-protocol-version'] ?? said.version
+    const named = req.headers['mcp-protocol-version'] ?? said.version
+    const version = isVersion(named) ? named : undefined
     // One of a later version says in each request what it can do, and must not get the error of the earlier.
-    const isModern = isVersion(version) && version >= FIRST_MODERN
+    const isModern = version !== undefined && version >= FIRST_MODERN
     return { version, hasUrls: said.hasUrls && !isModern }
   }
   return {
@@ -54,21 +57,21 @@ export function createMcpSessions(): McpSessions {
     },
     open(server, sessionId, initialize) {
       const said = saidBy(initialize)
-      if (said !== undefined) sessions.set(keyOf(server, sessionId), said)
+      if (said !== undefined && sessionId.length <= MAX_SESSION_ID)
+        sessions.set(keyOf(server, sessionId), said)
     },
   }
 }
 
-/** The session that a client names (`Mcp-Session-Id`). */
+/** The session that a client names (`Mcp-Session-Id`), in 1,024 characters at the most. */
 export function sessionIdOf({ headers }: IncomingMessage): string | undefined {
   const id = headers['mcp-session-id']
-  return typeof id === 'string' && id !== '' ? id : undefined
+  return typeof id === 'string' && id !== '' && id.length <= MAX_SESSION_ID ? id : undefined
 }
 
 /** What a client says of itself. */
 interface Said {
-  /** As it came. */
-  readonly version: unknown
+  readonly version: string | undefined
   /** Whether it declares `elicitation.url`. */
   readonly hasUrls: boolean
 }
@@ -76,7 +79,8 @@ interface Said {
 /** Up to 2025-11-25. */
 function saidBy({ method, params }: McpRequest): Said | undefined {
   if (method !== 'initialize') return undefined
-  return { version: params['protocolVersion'], hasUrls: hasUrls(params['capabilities']) }
+  const version = params['protocolVersion']
+  return { version: isVersion(version) ? version : undefined, hasUrls: hasUrls(params['capabilities']) }
 }
 
 function hasUrls(capabilities: unknown): boolean {
@@ -85,7 +89,7 @@ function hasUrls(capabilities: unknown): boolean {
 }
 
 function opensUrls({ version, hasUrls }: Said): boolean {
-  return hasUrls && isVersion(version) && version >= FIRST_WITH_URLS
+  return hasUrls && version !== undefined && version >= FIRST_WITH_URLS
 }
 
 function isVersion(value: unknown): value is string {

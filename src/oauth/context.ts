@@ -24,9 +24,9 @@ export interface OAuthContext {
   readonly providerOf: ProviderOf
   readonly isTrusted: IsTrusted
   readonly notes: RegistrationNotes
-  /** Issuers at which a first registration was begun, and when, in epoch milliseconds; by MCP server. */
-  readonly newIssuers: BoundedMap<string, readonly { readonly issuer: string; readonly at: number }[]>
-  /** After registrations that have failed. */
+  /** The first registrations of an MCP server, or of the upstreams of an origin, at an issuer that were begun, and when, in epoch milliseconds. */
+  readonly newIssuers: BoundedMap<string, readonly { readonly what: string; readonly at: number }[]>
+  /** After registrations that have failed, or too many. */
   readonly registrationPauses: BoundedMap<string, RegistrationPause>
   readonly fetch: GuardedFetch
   readonly reachOf: (server: Server) => Reach

@@ -5,12 +5,12 @@ import type { OAuthContext } from './context.js'
 import { failureOf } from './register.js'
 import { readRetryAfter } from './retry-after.js'
 
-/** The registrations of one kind that have failed, one after the other. */
+/** The registrations of one kind, one after the other. */
 export interface RegistrationPause {
   readonly count: number
   /** Before that, in epoch milliseconds, no other one is tried. */
   readonly until: number
-  /** What the last one failed with; undefined where it was not answered. */
+  /** Why: what the last one failed with; undefined where it was not answered. */
   readonly refusal: Pick<McpDcrError, 'code' | 'message' | 'fix'> | undefined
 }
 
@@ -26,6 +26,10 @@ const LONGEST_PAUSE = 10 * 60_000
 const UNHINDERED = 2
 /** How many different ones of one place: the scopes that an MCP server asks for are its own to vary. */
 const UNHINDERED_VARIANTS = 8
+/** How many that work: an MCP server that asks for other scopes each time has a client registered each time. */
+const UNHINDERED_CLIENTS = 20
+/** After so long without another one, in milliseconds, it is as if there had been none. */
+const FORGOTTEN_AFTER = 60 * 60_000
 
 /**
  * Notes that a registration has failed. Whoever visits the gateway causes one: they would have it ask an issuer that
@@ -56,12 +60,22 @@ export function noteFailed(
   }
 }
 
-/** Notes that one has worked. */
-export function noteWorked({ registrationPauses }: OAuthContext, attempt: RegistrationAttempt): void {
-  for (const key of Object.values(keysOf(attempt))) registrationPauses.delete(key)
+/** Notes that one has worked: those that have failed are forgotten. */
+export function noteWorked(context: OAuthContext, attempt: RegistrationAttempt): void {
+  const { clients, ...failed } = keysOf(attempt)
+  for (const key of Object.values(failed)) context.registrationPauses.delete(key)
+  lengthen(context, clients, UNHINDERED_CLIENTS, { refusal: tooManyClients(attempt), atLeast: 0 })
 }
 
-/** What the last registration failed with, for as long as no other one may be tried. */
+function tooManyClients({ issuer }: RegistrationAttempt): RegistrationPause['refusal'] {
+  return {
+    code: 'registration_failed',
+    message: `One client after the other was registered at ${quoteUntrusted(issuer)}.`,
+    fix: 'The MCP server asks for other scopes each time, or its clients do not last. Register a client by hand and set oauthConfig.clientId.',
+  }
+}
+
+/** Why no registration may be tried for now: what the last one failed with, say. */
 export function pauseOf(
   { registrationPauses, clock }: OAuthContext,
   attempt: RegistrationAttempt,
@@ -93,7 +107,9 @@ function lengthen(
   unhindered: number,
   { refusal, atLeast }: LastFailure,
 ): void {
-  const count = (registrationPauses.get(key)?.count ?? 0) + 1
+  const before = registrationPauses.get(key)
+  const isRecent = before !== undefined && clock() - before.until < FORGOTTEN_AFTER
+  const count = isRecent ? before.count + 1 : 1
   const pause = count < unhindered ? 0 : FIRST_PAUSE * 2 ** (count - unhindered)
   registrationPauses.set(key, {
     count,
@@ -115,12 +131,13 @@ function paused(
   return new McpDcrError(refusal?.code ?? 'registration_failed', message, { server, fix })
 }
 
-/** By what a pause is kept: for the place as a whole, for what is sent, and for all the different things that were sent. */
-function keysOf({ server, issuer, redirectUri, sent }: RegistrationAttempt): {
-  place: string
-  variant: string
-  variants: string
-} {
+/** By what a pause is kept: for the place as a whole, for what is sent, for all the different things that were sent, for clients. */
+function keysOf({
+  server,
+  issuer,
+  redirectUri,
+  sent,
+}: RegistrationAttempt): Record<'place' | 'variant' | 'variants' | 'clients', string> {
   const place = registrationKey(server, issuer, redirectUri)
-  return { place, variant: `${place} ${sent}`, variants: `${place} *` }
+  return { place, variant: `${place} ${sent}`, variants: `${place} refused`, clients: `${place} registered` }
 }

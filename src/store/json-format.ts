@@ -82,9 +82,15 @@ function parseEntry(path: string, record: unknown): Entry {
   if (typeof version !== 'string' || version === '' || !isObject(data)) {
     throw corrupt(path, 'a record lacks its version or its data')
   }
-  if (expiresAt !== undefined && typeof expiresAt !== 'number')
+  // 1e999 is infinite, and could not be written again.
+  if (expiresAt !== undefined && !(typeof expiresAt === 'number' && Number.isFinite(expiresAt)))
     throw corrupt(path, 'a record’s expiresAt is not a number')
-  return createEntry(data, expiresAt === undefined ? {} : { expiresAt }, version)
+  try {
+    return createEntry(data, expiresAt === undefined ? {} : { expiresAt }, version)
+  } catch {
+    // The stack has an end.
+    throw corrupt(path, 'a record is nested too deeply')
+  }
 }
 
 function parseJson(path: string, bytes: Uint8Array): unknown {

@@ -1,10 +1,14 @@
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
-import express from 'express'
+import express, { type Request } from 'express'
+import fc from 'fast-check'
 import { createProxyMiddleware } from 'http-proxy-middleware'
 import request from 'supertest'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { identifyUser } from '../../src/gateway/identify-user.js'
 import { mcpDcr, memoryStore, type McpDcr } from '../../src/index.js'
+import type { Config } from '../../src/options.js'
+import { MANY } from '../support/hostile-json.js'
 
 const HOME = 'http://localhost:3001'
 let dcr: McpDcr
@@ -117,4 +121,40 @@ describe('somebody else', () => {
   ])('is not the local user: %s', async (_who, headers) => {
     expect(await statusOf(headers)).toBe(401)
   })
+})
+
+it('10,000 hostile headers of proxies make nobody of whom they speak the local user', async () => {
+  const here = fc.constantFrom(
+    '127.0.0.1',
+    '::1',
+    'localhost',
+    'localhost:5173',
+    '[::1]',
+    'http',
+    ' ',
+    ',',
+    '',
+  )
+  const elsewhere = fc.constantFrom(
+    '203.0.113.7',
+    'a.example',
+    'https',
+    'unknown',
+    '127.0.0.1.',
+    '::ffff:cb00:7107',
+  )
+  const value = fc
+    .array(fc.oneof(here, elsewhere, fc.string({ unit: 'binary' })), { minLength: 1, maxLength: 4 })
+    .map((all) => all.join(','))
+  const names = ['x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-real-ip', 'cf-connecting-ip']
+  const socket = { remoteAddress: '127.0.0.1' }
+  await fc.assert(
+    fc.asyncProperty(fc.dictionary(fc.constantFrom(...names), value), async (said) => {
+      const req = { socket, headers: { host: 'localhost:3001', ...said } } as unknown as Request
+      const user = await identifyUser({ baseUrl: HOME } as Config, req)
+      const speaksOfOthers = /203\.0|a\.example|https|unknown|cb00/.test(Object.values(said).join())
+      return user === undefined || (user === 'local' && !speaksOfOthers)
+    }),
+    MANY,
+  )
 })

@@ -3,6 +3,7 @@ import * as openid from 'openid-client'
 import { afterEach, describe, expect, it } from 'vitest'
 import { McpDcrError } from '../../src/errors.js'
 import { fetchAuthorizationServerMetadata } from '../../src/oauth/authorization-server-metadata.js'
+import { finishAuthorization } from '../../src/oauth/exchange.js'
 import { readRegistration } from '../../src/oauth/manage-registration.js'
 import { readRegisteredClient } from '../../src/oauth/registration-response.js'
 import { register } from '../../src/oauth/register.js'
@@ -18,6 +19,7 @@ import {
   createOAuthContext,
   declare,
   ensureClientAt,
+  flowAt,
   metadataOf,
   registrationsOf,
 } from './support.js'
@@ -250,6 +252,125 @@ describe('10,000 hostile answers are read or refused', { timeout: 120_000 }, () 
         accessToken !== '' &&
         (expiresAt === undefined || !Number.isNaN(new Date(expiresAt).getTime())),
     )
+  })
+
+  it('as tokens in a form', async () => {
+    const context = createOAuthContext()
+    const reference = {
+      clientSource: 'static',
+      clientId: 'c1',
+      redirectUri: CALLBACK,
+      authorizationServer: METADATA,
+    } as const
+    const names = ['access_token', 'token_type', 'expires_in', 'refresh_token', 'scope', 'error', '__proto__']
+    const member = fc.tuple(
+      fc.constantFrom(...names),
+      fc.oneof(
+        fc.constantFrom(
+          'at1',
+          'bearer',
+          '3600',
+          '-1',
+          '1e999',
+          'read write',
+          'invalid_grant',
+          '%',
+          '%zz',
+          '+',
+          '',
+        ),
+        fc.string({ unit: 'binary' }),
+      ),
+    )
+    const texts = fc
+      .array(member, { maxLength: 6 })
+      .map((all) => ['access_token=at0', ...all.map((pair) => pair.join('='))].join('&'))
+    const type = { 'content-type': 'application/x-www-form-urlencoded' }
+    await read(
+      withStatus(fc.oneof({ weight: 9, arbitrary: texts }, fc.string({ unit: 'binary' })), 200, 200, 400),
+      async (fetch) => {
+        const asForm: GuardedFetch = async (...request) => {
+          const answer = await fetch(...request)
+          return new Response(await answer.text(), { status: answer.status, headers: type })
+        }
+        try {
+          return await requestTokens({ ...context, fetch: asForm }, SERVER, reference, (configuration) =>
+            openid.refreshTokenGrant(configuration, 'rt0'),
+          )
+        } catch (error) {
+          throw asOurs(error)
+        }
+      },
+      ({ accessToken, expiresAt }) =>
+        isSendable(accessToken) &&
+        accessToken !== '' &&
+        (expiresAt === undefined || !Number.isNaN(new Date(expiresAt).getTime())),
+    )
+  })
+
+  it('as the answer to an authorization request', async () => {
+    const context = createOAuthContext()
+    const flow = flowAt(ISSUER, SERVER, { clientId: 'c1', state: 'the-state' })
+    const promised = {
+      ...flow,
+      authorizationServer: {
+        ...flow.authorizationServer,
+        authorization_response_iss_parameter_supported: true,
+      },
+    }
+    const tokens = answering(JSON.stringify({ access_token: 'at1', token_type: 'Bearer' }))
+    const results = { done: 0, refused: 0 }
+    const parameter: fc.Arbitrary<[string, string]> = fc.oneof(
+      {
+        weight: 3,
+        arbitrary: fc.constantFrom<[string, string][]>(
+          ['code', 'c'],
+          ['state', 'the-state'],
+          ['iss', ISSUER],
+        ),
+      },
+      fc.tuple(
+        fc.constantFrom(
+          'code',
+          'state',
+          'iss',
+          'error',
+          'error_description',
+          'response',
+          'id_token',
+          '__proto__',
+        ),
+        fc.oneof(
+          fc.string({ unit: 'binary' }),
+          fc.constantFrom('', 'access_denied', 'a\r\nset-cookie: b=c', `${ISSUER}/`, 'https://evil.example'),
+        ),
+      ),
+    )
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(parameter, { maxLength: 5 }),
+        fc.boolean(),
+        async (parameters, isPromised) => {
+          const answer = new URLSearchParams(parameters)
+          try {
+            await finishAuthorization(
+              { ...context, fetch: tokens },
+              SERVER,
+              isPromised ? promised : flow,
+              answer,
+            )
+            results.done++
+            // Nothing is exchanged for the answer of somebody else.
+            return answer.getAll('iss').every((iss) => iss === ISSUER) && !answer.has('error')
+          } catch (error) {
+            results.refused++
+            return isOurs(error)
+          }
+        },
+      ),
+      MANY,
+    )
+    expect(Math.min(results.done, results.refused)).toBeGreaterThan(100)
   })
 })
 

@@ -157,6 +157,12 @@ describe('after a registration that fails', () => {
     for (const requests of [1, 1, 0]) expect(await requestsOf(registry)).toBe(requests)
   })
 
+  it('after an hour without another one it is as if there had been none', async () => {
+    const registry = await failTwice(REFUSED)
+    registry.context.pass(1000 + 60 * 60_000)
+    for (const requests of [1, 1, 0]) expect(await requestsOf(registry)).toBe(requests)
+  })
+
   it('the client that is held is used, and the issuer is not asked to change it either', async () => {
     const issuer = await startIssuer()
     const context = createOAuthContext()
@@ -204,4 +210,21 @@ describe('after a registration that fails', () => {
     await expectFailure(asPerson(), 'invalid_redirect_uri', /loopback only\)\.$/)
     expect(registry.count('POST', '/register')).toBe(5)
   })
+})
+
+it('an MCP server that asks for other scopes each time has twenty clients registered, and then ever fewer', async () => {
+  const registry = await startRegistry(CLIENT)
+  const made: number[] = []
+  const ask = async (n: number): Promise<void> =>
+    void made.push(await requestsOf(registry, { scope: `s${n} ${'x'.repeat(4090)}` }))
+  for (let n = 0; n < 25; n++) await ask(n)
+  expect(made).toEqual([...Array<number>(20).fill(1), 0, 0, 0, 0, 0])
+  const told = await expectFailure(registry.ensure({ scope: 'other' }), 'registration_failed', 'in 1 seconds')
+  expect(told.fix).toContain('oauthConfig.clientId')
+  expect(await requestsOf(registry, { scope: `s19 ${'x'.repeat(4090)}` })).toBe(0)
+  registry.context.pass(1000)
+  await ask(25)
+  registry.context.pass(1999)
+  await ask(26)
+  expect(made.slice(25)).toEqual([1, 0])
 })
