@@ -123,9 +123,12 @@ describe('of a registration', () => {
   it.each(['client_secret', 'registration_access_token', 'registration_client_uri', 'scope'])(
     'a %s that is too long is none',
     async (member) => {
-      const registry = await startRegistry(
-        json({ ...CLIENT, registration_client_uri: 'http://localhost/c1', [member]: FILLER }, 201),
-      )
+      const registry = await startRegistry((res, request) => {
+        const uri = `${registry.url}/register/c1`
+        const managed = { registration_access_token: 'rat1', registration_client_uri: uri }
+        const long = member === 'registration_client_uri' ? `${uri}?${FILLER}` : FILLER
+        json({ ...CLIENT, ...managed, [member]: long }, 201)(res, request)
+      })
       await registry.ensure({ scope: 'read' })
       expect(JSON.stringify(await registrationsOf(registry.context))).not.toContain('filler')
     },
