@@ -10,6 +10,7 @@ import { createDiscover } from './oauth/discover.js'
 import type { OAuthContext } from './oauth/context.js'
 import { createEmit } from './oauth/events.js'
 import { createFailures } from './oauth/failures.js'
+import { loadAhead } from './load-ahead.js'
 import type { Logger } from './model.js'
 import { createRegistrationNotes } from './oauth/registration-notes.js'
 import { createTrust } from './oauth/trusted-issuer.js'
@@ -58,6 +59,7 @@ export function createContext(config: Config): { context: GatewayContext; close:
     clock,
     logger,
   }
+  loadAhead()
   void warnOfCutOffRegistrations(oauth)
   const reseal = createReseal(oauth.records, logger)
   if ((config.encryptionKeys?.length ?? 0) > 1) void inBackground(reseal, logger)

@@ -1,6 +1,20 @@
-import { z } from 'zod'
 import { issuer, providerProfileSchema } from './provider-profile-schema.js'
-import { authorizationParams, check, flag, fn, isUrl, object, resource, text, url } from './schema-parts.js'
+import {
+  anything,
+  check,
+  either,
+  kind,
+  list,
+  literal,
+  nonEmpty,
+  object,
+  openObject,
+  optional,
+  record,
+  refine,
+  type Fault,
+} from './schema.js'
+import { authorizationParams, flag, fn, isUrl, resourceOrFalse, string, text, url } from './schema-parts.js'
 import { parseAllowList } from './security/network.js'
 import { isServerPath } from './server-path.js'
 
@@ -29,61 +43,54 @@ const clientMetadataUrl = check(
   'has to be an https URL with a path: it is the client_id',
 )
 
-const clientMetadata = z
-  .record(z.string(), z.unknown(), { error: 'has to be an object' })
-  .superRefine((value, ctx) => {
-    for (const [name, member] of Object.entries(value)) {
-      const reserved = Object.hasOwn(RESERVED_METADATA, name) ? RESERVED_METADATA[name] : undefined
-      const message =
-        reserved ?? (member === null || member === undefined ? 'has no value; leave it out' : '')
-      if (message !== '') ctx.addIssue({ code: 'custom', path: [name], message })
-    }
-  })
-
-/** RFC 7517 §4. Whether it is a key shows where it is used; that it is no public one, here. */
-const privateJwk = z.looseObject(
-  {
-    kty: z.enum(['EC', 'RSA', 'OKP'], { error: 'has to be EC, RSA or OKP' }),
-    alg: z.string({ error: 'is missing: the signature algorithm, such as ES256' }),
-    kid: text.optional(),
-    d: z.string({ error: 'is missing: this is not a private key' }),
-  },
-  { error: 'has to be a private key as a JSON object (JWK)' },
-)
-
-const oauthConfigSchema = object({
-  authorizationUrl: url.optional(),
-  tokenUrl: url.optional(),
-  scopes: z
-    .union([z.string(), z.array(text)], { error: 'has to be a string or a list of strings' })
-    .optional(),
-  offlineAccess: flag.optional(),
-  clientId: text.optional(),
-  clientSecret: text.optional(),
-  clientPrivateKey: privateJwk.optional(),
-  issuer: url.optional(),
-  registrationUrl: url.optional(),
-  initialAccessToken: z.union([text, fn], { error: 'has to be a string or a function' }).optional(),
-  softwareStatement: text.optional(),
-  tokenEndpointAuthMethod: z
-    .enum(['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'], {
-      error: 'has to be none, client_secret_basic, client_secret_post or private_key_jwt',
-    })
-    .optional(),
-  resource: z
-    .union([resource, z.literal(false)], { error: 'has to be an absolute URI without fragment, or false' })
-    .optional(),
-  authorizationParams: authorizationParams.optional(),
-  clientMetadata: clientMetadata.optional(),
-  dynamicRegistration: flag.optional(),
-  defaultEndpoints: flag.optional(),
-  dangerouslyAllowMissingPkceMetadata: flag.optional(),
-  strictResource: flag.optional(),
-}).superRefine((config, ctx) => {
-  for (const [member, message] of contradictions(config)) {
-    ctx.addIssue({ code: 'custom', path: [member], message })
+const clientMetadata = refine(record(anything), function* (value): Generator<Fault> {
+  for (const [name, member] of Object.entries(value)) {
+    const reserved = Object.hasOwn(RESERVED_METADATA, name) ? RESERVED_METADATA[name] : undefined
+    const message = reserved ?? (member === null || member === undefined ? 'has no value; leave it out' : '')
+    if (message !== '') yield { path: [name], message }
   }
 })
+
+/** RFC 7517 §4. Whether it is a key shows where it is used; that it is no public one, here. */
+const privateJwk = openObject(
+  {
+    kty: literal(['EC', 'RSA', 'OKP'], 'has to be EC, RSA or OKP'),
+    alg: { ...string, otherwise: 'is missing: the signature algorithm, such as ES256' },
+    kid: optional(text),
+    d: { ...string, otherwise: 'is missing: this is not a private key' },
+  },
+  'has to be a private key as a JSON object (JWK)',
+)
+
+const oauthConfigSchema = refine(
+  object({
+    authorizationUrl: optional(url),
+    tokenUrl: optional(url),
+    scopes: optional(either(string, list(text, ''), 'has to be a string or a list of strings')),
+    offlineAccess: optional(flag),
+    clientId: optional(text),
+    clientSecret: optional(text),
+    clientPrivateKey: optional(privateJwk),
+    issuer: optional(url),
+    registrationUrl: optional(url),
+    initialAccessToken: optional(either(text, fn, 'has to be a string or a function')),
+    softwareStatement: optional(text),
+    tokenEndpointAuthMethod: optional(
+      literal(
+        ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'],
+        'has to be none, client_secret_basic, client_secret_post or private_key_jwt',
+      ),
+    ),
+    resource: optional(resourceOrFalse),
+    authorizationParams: optional(authorizationParams),
+    clientMetadata: optional(clientMetadata),
+    dynamicRegistration: optional(flag),
+    defaultEndpoints: optional(flag),
+    dangerouslyAllowMissingPkceMetadata: optional(flag),
+    strictResource: optional(flag),
+  }),
+  contradictions,
+)
 
 interface ClientOptions {
   readonly clientId?: string | undefined
@@ -95,24 +102,25 @@ interface ClientOptions {
 }
 
 /** Members that do not go together, and why. */
-function* contradictions(config: ClientOptions): Generator<[member: string, message: string]> {
+function* contradictions(config: ClientOptions): Generator<Fault> {
+  const fault = (member: keyof ClientOptions, message: string): Fault => ({ path: [member], message })
   const { clientId, clientSecret, clientPrivateKey, tokenEndpointAuthMethod: method } = config
   if (config.dynamicRegistration === false && config.registrationUrl !== undefined)
-    yield ['registrationUrl', 'has no use: dynamicRegistration is false']
+    yield fault('registrationUrl', 'has no use: dynamicRegistration is false')
   if (clientId === undefined) {
-    if (clientSecret !== undefined) yield ['clientId', 'is missing: clientSecret belongs to a clientId']
+    if (clientSecret !== undefined) yield fault('clientId', 'is missing: clientSecret belongs to a clientId')
     if (clientPrivateKey !== undefined)
-      yield ['clientId', 'is missing: clientPrivateKey belongs to a clientId']
+      yield fault('clientId', 'is missing: clientPrivateKey belongs to a clientId')
     if (method === 'private_key_jwt')
-      yield ['tokenEndpointAuthMethod', 'of private_key_jwt is for a clientId with a clientPrivateKey']
+      yield fault('tokenEndpointAuthMethod', 'of private_key_jwt is for a clientId with a clientPrivateKey')
     return
   }
   if (clientSecret !== undefined && clientPrivateKey !== undefined)
-    yield ['clientPrivateKey', 'and clientSecret exclude each other: a client authenticates in one way']
+    yield fault('clientPrivateKey', 'and clientSecret exclude each other: a client authenticates in one way')
   if (clientSecret === undefined && method?.startsWith('client_secret') === true)
-    yield ['clientSecret', `is missing: ${method} needs it`]
+    yield fault('clientSecret', `is missing: ${method} needs it`)
   if (clientPrivateKey === undefined && method === 'private_key_jwt')
-    yield ['clientPrivateKey', 'is missing: private_key_jwt needs it']
+    yield fault('clientPrivateKey', 'is missing: private_key_jwt needs it')
 }
 
 const path = check(
@@ -122,23 +130,18 @@ const path = check(
 )
 
 export const serverOptionsSchema = object(
-  { url, path: path.optional(), oauthConfig: oauthConfigSchema.optional() },
+  { url, path: optional(path), oauthConfig: optional(oauthConfigSchema) },
   'has to be a URL, or an object with url, path and oauthConfig',
 )
 
-const store = z.union(
-  [
-    text,
-    z.custom<object>(
-      (value) =>
-        typeof value === 'object' &&
-        value !== null &&
-        ['get', 'compareAndSet', 'delete', 'list'].every(
-          (method) => typeof (value as never)[method] === 'function',
-        ),
+const ownStore = kind(
+  (value): value is object =>
+    typeof value === 'object' &&
+    value !== null &&
+    ['get', 'compareAndSet', 'delete', 'list'].every(
+      (method) => typeof (value as never)[method] === 'function',
     ),
-  ],
-  { error: 'has to be a path, or a store with get, compareAndSet, delete and list' },
+  '',
 )
 
 const network = check(
@@ -157,47 +160,45 @@ function isAllowListEntry(value: string): boolean {
 }
 
 /** What a timer takes. */
-const milliseconds = z
-  .int({ error: 'has to be a whole number of milliseconds' })
-  .max(2 ** 31 - 1, { error: 'is too large' })
+const milliseconds = check(
+  kind((value): value is number => Number.isSafeInteger(value), 'has to be a whole number of milliseconds'),
+  (value) => value < 2 ** 31,
+  'is too large',
+)
 
 /** None of any host: anybody has one. */
-const trust = z
-  .array(
+const trust = nonEmpty(
+  list(
     check(issuer, (value) => !value.startsWith('*/'), 'has to name a host'),
-    { error: 'has to be a list of issuers' },
-  )
-  .min(1, { error: 'must not be empty' })
+    'has to be a list of issuers',
+  ),
+)
 
 export const optionsSchema = object({
-  baseUrl: baseUrl.optional(),
-  servers: z.unknown().optional(),
-  user: fn.optional(),
-  onAuthorizationRequired: fn.optional(),
-  onElicitationComplete: fn.optional(),
-  elicitationWait: milliseconds.nonnegative({ error: 'must not be negative' }).optional(),
-  admin: fn.optional(),
-  clientName: text.optional(),
-  clientMetadataUrl: clientMetadataUrl.optional(),
-  encryptionKey: z
-    .union([text, z.array(text).min(1, { error: 'must not be empty' })], {
-      error: 'has to be a string or a list of strings',
-    })
-    .optional(),
-  store: store.optional(),
-  allowPrivateNetworks: z
-    .array(network, { error: 'has to be a list of hosts, addresses or CIDR ranges' })
-    .optional(),
-  trust: trust.optional(),
-  providers: z.array(providerProfileSchema, { error: 'has to be a list of provider profiles' }).optional(),
-  timeout: milliseconds.positive({ error: 'has to be more than 0' }).optional(),
-  onEvent: fn.optional(),
+  baseUrl: optional(baseUrl),
+  servers: anything,
+  user: optional(fn),
+  onAuthorizationRequired: optional(fn),
+  onElicitationComplete: optional(fn),
+  elicitationWait: optional(check(milliseconds, (value) => value >= 0, 'must not be negative')),
+  admin: optional(fn),
+  clientName: optional(text),
+  clientMetadataUrl: optional(clientMetadataUrl),
+  encryptionKey: optional(either(text, nonEmpty(list(text, '')), 'has to be a string or a list of strings')),
+  store: optional(
+    either(text, ownStore, 'has to be a path, or a store with get, compareAndSet, delete and list'),
+  ),
+  allowPrivateNetworks: optional(list(network, 'has to be a list of hosts, addresses or CIDR ranges')),
+  trust: optional(trust),
+  providers: optional(list(providerProfileSchema, 'has to be a list of provider profiles')),
+  timeout: optional(check(milliseconds, (value) => value > 0, 'has to be more than 0')),
+  onEvent: optional(fn),
   // Not strict: a logger is somebody else's object.
-  logger: z
-    .looseObject(
-      { debug: fn.optional(), info: fn.optional(), warn: fn.optional(), error: fn.optional() },
-      { error: 'has to be an object with debug, info, warn and error, or some of them' },
-    )
-    .optional(),
-  clock: fn.optional(),
+  logger: optional(
+    openObject(
+      { debug: optional(fn), info: optional(fn), warn: optional(fn), error: optional(fn) },
+      'has to be an object with debug, info, warn and error, or some of them',
+    ),
+  ),
+  clock: optional(fn),
 })

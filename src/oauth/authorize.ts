@@ -1,4 +1,3 @@
-import * as openid from 'openid-client'
 import type { Challenge, Connection, Discovered, OAuthClient, PendingFlow, Server } from '../model.js'
 import type { ProviderProfile } from '../providers/provider-profile.js'
 import { assertEndpointUrl } from '../security/guarded-fetch.js'
@@ -74,6 +73,7 @@ export async function startAuthorization(
   const { authorizationServer } = discovered
   const provider = context.providerOf(authorizationServer.issuer)
   const resource = resourceToSend(server, discovered, provider)
+  const openid = await import('openid-client')
   const flow: PendingFlow = {
     state: openid.randomState(),
     codeVerifier: openid.randomPKCECodeVerifier(),

@@ -1,5 +1,5 @@
-import * as openid from 'openid-client'
-import { importJWK, type JWK } from 'jose'
+import type * as openid from 'openid-client'
+import type { JWK } from 'jose'
 import { McpDcrError } from '../errors.js'
 import type { AuthorizationServerMetadata, OAuthClient, PrivateJwk } from '../model.js'
 import type { GuardedFetch, Reach } from '../security/guarded-fetch.js'
@@ -30,6 +30,7 @@ export async function clientConfiguration(
   client: OAuthClient,
   fetch: openid.CustomFetch,
 ): Promise<openid.Configuration> {
+  const openid = await import('openid-client')
   const configuration = new openid.Configuration(
     structuredClone(authorizationServer) as openid.ServerMetadata,
     client.clientId,
@@ -44,6 +45,7 @@ export async function clientConfiguration(
 
 async function clientAuthentication(client: OAuthClient): Promise<openid.ClientAuth> {
   const { tokenEndpointAuthMethod, clientSecret, clientPrivateKey } = client
+  const openid = await import('openid-client')
   switch (tokenEndpointAuthMethod) {
     case 'private_key_jwt':
       return openid.PrivateKeyJwt(await importPrivateKey(clientPrivateKey))
@@ -59,6 +61,7 @@ async function clientAuthentication(client: OAuthClient): Promise<openid.ClientA
 /** Options are checked to hold a key; that it is one shows here. */
 async function importPrivateKey(jwk: PrivateJwk | undefined): Promise<openid.PrivateKey> {
   try {
+    const { importJWK } = await import('jose/key/import')
     const key = (await importJWK(jwk as JWK)) as openid.CryptoKey
     return jwk?.kid === undefined ? { key } : { key, kid: jwk.kid }
   } catch {

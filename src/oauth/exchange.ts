@@ -1,4 +1,3 @@
-import * as openid from 'openid-client'
 import { McpDcrError, quoteUntrusted } from '../errors.js'
 import type { Connection, PendingFlow, Server } from '../model.js'
 import { connectionKey } from '../store/records.js'
@@ -117,9 +116,10 @@ async function exchangeCode(
   callback.search = parameters.toString()
   const sent = [flow.codeVerifier, parameters.get('code')]
   try {
+    const { authorizationCodeGrant } = await import('openid-client')
     return await requestTokens(context, server, flow, (configuration, { clientSecret }) => {
       sent.push(clientSecret ?? null)
-      return openid.authorizationCodeGrant(
+      return authorizationCodeGrant(
         configuration,
         callback,
         { pkceCodeVerifier: flow.codeVerifier, expectedState: flow.state },

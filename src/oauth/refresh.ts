@@ -1,4 +1,4 @@
-import * as openid from 'openid-client'
+import type * as openid from 'openid-client'
 import { McpDcrError } from '../errors.js'
 import type { Connection, OAuthClient, Server } from '../model.js'
 import { connectionKey, isUnopened, type Versioned } from '../store/records.js'
@@ -53,11 +53,12 @@ async function refreshUnderLease(
   const sent: (string | undefined)[] = [refreshToken]
   let tokens: Tokens
   try {
+    const { refreshTokenGrant } = await import('openid-client')
     const grant = (configuration: openid.Configuration, { clientSecret }: OAuthClient) => {
       sent.push(clientSecret)
       // No scope: a refresh keeps what was granted and cannot widen it (SPEC 37).
       const parameters = connection.resource === undefined ? {} : { resource: connection.resource }
-      return openid.refreshTokenGrant(configuration, refreshToken, parameters)
+      return refreshTokenGrant(configuration, refreshToken, parameters)
     }
     tokens = await requestTokens(context, server, connection, grant, { renew: false })
   } catch (thrown) {

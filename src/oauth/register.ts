@@ -1,4 +1,4 @@
-import * as openid from 'openid-client'
+import type * as openid from 'openid-client'
 import { McpDcrError, quoteUntrusted, type ErrorCode } from '../errors.js'
 import type { AuthorizationServerMetadata, Server } from '../model.js'
 import { assertEndpointUrl, type GuardedFetch, type Reach } from '../security/guarded-fetch.js'
@@ -44,6 +44,7 @@ export async function register(
   }
   try {
     assertEndpointUrl(authorizationServer.registration_endpoint, 'registration_endpoint')
+    const openid = await import('openid-client')
     const configuration = await openid.dynamicClientRegistration(
       wellKnownUrl(authorizationServer),
       metadata as Partial<openid.ClientMetadata>,

@@ -1,4 +1,4 @@
-import * as openid from 'openid-client'
+import type * as openid from 'openid-client'
 import type { Connection, Server } from '../model.js'
 import { clientConfiguration, openidFetch } from './client-configuration.js'
 import type { OAuthContext } from './context.js'
@@ -47,7 +47,8 @@ async function revoke(
   sent: readonly (string | undefined)[],
 ): Promise<void> {
   try {
-    await openid.tokenRevocation(configuration, token, { token_type_hint: hint })
+    const { tokenRevocation } = await import('openid-client')
+    await tokenRevocation(configuration, token, { token_type_hint: hint })
   } catch (error) {
     warn(context, server, error, sent)
   }

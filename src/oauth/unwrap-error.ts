@@ -1,4 +1,4 @@
-import { ClientError, ResponseBodyError, WWWAuthenticateChallengeError } from 'openid-client'
+import type { ResponseBodyError, WWWAuthenticateChallengeError } from 'openid-client'
 import { McpDcrError, quoteUntrusted } from '../errors.js'
 
 /** What a failed OAuth request came down to. */
@@ -36,18 +36,31 @@ function withoutSecrets(text: string, secrets: readonly (string | null | undefin
 }
 
 function read(error: unknown): OAuthFailure {
-  if (error instanceof ResponseBodyError) {
+  if (isResponseBodyError(error)) {
     return failure(error, error.error, error.error_description, error.status)
   }
-  if (error instanceof WWWAuthenticateChallengeError) {
+  if (isChallengeError(error)) {
     // `.error` is undefined here: the code is among the challenge's parameters, when it is there at all.
     const parameters = error.cause.map((challenge) => challenge.parameters)
     const code = parameters.map((p) => p.error).find((value) => value !== undefined)
     const description = parameters.map((p) => p.error_description).find((value) => value !== undefined)
     return failure(error, code, description, error.status)
   }
-  const response = error instanceof ClientError && error.cause instanceof Response ? error.cause : undefined
+  const response = error instanceof Error && error.cause instanceof Response ? error.cause : undefined
   return failure(error, undefined, undefined, response?.status)
+}
+
+/** By its code rather than its class: openid-client is loaded when it is first used. */
+function isResponseBodyError(error: unknown): error is ResponseBodyError {
+  return codeOf(error) === 'OAUTH_RESPONSE_BODY_ERROR'
+}
+
+function isChallengeError(error: unknown): error is WWWAuthenticateChallengeError {
+  return codeOf(error) === 'OAUTH_WWW_AUTHENTICATE_CHALLENGE'
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : undefined
 }
 
 function failure(

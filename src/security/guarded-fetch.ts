@@ -1,7 +1,7 @@
 import type { Agent } from 'undici'
 import { McpDcrError } from '../errors.js'
 import { assertEndpointUrl, shown } from './endpoint-url.js'
-import { createGuardedAgent, type Resolve } from './guarded-dispatcher.js'
+import type { Resolve } from './guarded-dispatcher.js'
 import { parseAllowList, type Reach } from './network.js'
 
 export { assertEndpointUrl, isLoopbackUrl } from './endpoint-url.js'
@@ -40,7 +40,8 @@ export function createGuardedFetch(options: GuardedFetchOptions): GuardedFetch {
   const { timeout, maxBytes = MEBIBYTE, resolve } = options
   const allowed = parseAllowList(options.allowPrivateNetworks)
   const agents = new Map<Reach, Agent>()
-  const agentFor = (reach: Reach): Agent => {
+  const agentFor = async (reach: Reach): Promise<Agent> => {
+    const { createGuardedAgent } = await import('./guarded-dispatcher.js')
     const agent = agents.get(reach) ?? createGuardedAgent(reach, allowed, resolve)
     agents.set(reach, agent)
     return agent
@@ -56,7 +57,7 @@ export function createGuardedFetch(options: GuardedFetchOptions): GuardedFetch {
         signal: abort.signal,
         redirect: 'manual',
         // Node's fetch takes an undici dispatcher; its types do not say so.
-        ...({ dispatcher: agentFor(reach) } as object),
+        ...({ dispatcher: await agentFor(reach) } as object),
       })
       failure = 'broke off its answer'
       if (isRedirect(response)) {

@@ -1,5 +1,5 @@
 import { createHash, webcrypto } from 'node:crypto'
-import { CompactEncrypt, compactDecrypt, decodeProtectedHeader } from 'jose'
+import { decodeProtectedHeader } from 'jose/decode/protected_header'
 import { McpDcrError, quoteUntrusted } from '../errors.js'
 import type { SealingKey } from './keys.js'
 
@@ -48,6 +48,7 @@ export function createSealer(keys: readonly SealingKey[]): Sealer {
     keyIdOf,
 
     async seal(text, context) {
+      const { CompactEncrypt } = await import('jose/jwe/compact/encrypt')
       return new CompactEncrypt(new TextEncoder().encode(text))
         .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid: newest.id, ctx: contextHash(context) })
         .encrypt(await importKey(newest))
@@ -59,6 +60,7 @@ export function createSealer(keys: readonly SealingKey[]): Sealer {
       const key = byId.get(keyId)
       if (key === undefined) throw keyMismatch(keyId)
       const cryptoKey = await importKey(key)
+      const { compactDecrypt } = await import('jose/jwe/compact/decrypt')
       const opened = await compactDecrypt(sealed, cryptoKey, ALGORITHMS).catch((cause: unknown) => {
         throw unopened(context, cause)
       })

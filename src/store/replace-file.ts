@@ -1,6 +1,5 @@
 import { open, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import writeFileAtomic from 'write-file-atomic'
 
 const NOTHING = Buffer.alloc(0)
 
@@ -12,6 +11,7 @@ const NOTHING = Buffer.alloc(0)
  * its result, so that on a nearly full disk it renames a truncated file over the good one and resolves.
  */
 export async function replaceFile(path: string, content: Iterable<string>): Promise<void> {
+  const { default: writeFileAtomic } = await import('write-file-atomic')
   const fill = (temporary: string): Promise<void> => writeFile(temporary, content)
   // eslint-disable-next-line @typescript-eslint/no-misused-promises -- it is awaited, though its type says void
   await writeFileAtomic(path, NOTHING, { mode: 0o600, tmpfileCreated: fill })
