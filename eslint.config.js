@@ -94,7 +94,7 @@ function refusedSyntax({ regex, message }) {
 }
 
 export default defineConfig(
-  { ignores: ['dist/', 'coverage/', '.mcp-dcr/'] },
+  { ignores: ['build/', 'dist/', 'coverage/', '.mcp-dcr/'] },
   { linterOptions: { reportUnusedDisableDirectives: 'error' } },
   js.configs.recommended,
   {

@@ -1,6 +1,6 @@
 // Changes a store file before, while and after its disk is full, and says what came of each.
 import { rmSync, writeFileSync } from 'node:fs'
-import { openJsonFileStore } from '../../dist/store/json-file.js'
+import { openJsonFileStore } from '../../build/store/json-file.js'
 
 const [, , path] = process.argv
 const filler = `${path}.filler`

@@ -1,6 +1,6 @@
 // Changes a store file until it is killed, and says of each change that it is acknowledged. Plain JavaScript on the
 // built package, since it is started two hundred times.
-import { openJsonFileStore } from '../../dist/store/json-file.js'
+import { openJsonFileStore } from '../../build/store/json-file.js'
 
 const [, , path, run, changes = 'Infinity'] = process.argv
 const silent = { debug() {}, info() {}, warn() {}, error() {} }

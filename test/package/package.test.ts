@@ -149,16 +149,21 @@ beforeAll(async () => void (tarball = await packPackage()))
 afterAll(() => tarball.remove())
 
 describe('the packed files', () => {
-  it('are the built modules with their types, and the documents', () => {
-    const modules = readdirSync(SOURCE, { recursive: true, encoding: 'utf8' }).filter((name) =>
-      name.endsWith('.ts'),
-    )
-    const built = modules.flatMap((name) => {
-      const base = `dist/${name.replaceAll('\\', '/').slice(0, -'.ts'.length)}`
-      return [`${base}.d.ts`, `${base}.js`]
-    })
+  it('are the entry points and what they share, their types, and the documents', () => {
     const documents = ['CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'package.json']
-    expect(tarball.files).toEqual([...documents, ...built].sort())
+    const entries = ['cli/main', 'index', 'store/compliance', 'store/postgres', 'store/redis']
+    const types = entries.slice(1).map((name) => `dist/${name}.d.ts`)
+    const sources = readdirSync(SOURCE, { recursive: true, encoding: 'utf8' }).map((name) =>
+      name.replaceAll('\\', '/'),
+    )
+    const isOfTypes = (file: string): boolean =>
+      file.endsWith('.d.ts') && sources.includes(file.slice('dist/'.length).replace(/\.d\.ts$/, '.ts'))
+    const isShared = (file: string): boolean => /^dist\/[\w-]+-[0-9A-Z]{8}\.js$/.test(file)
+
+    expect(tarball.files).toEqual(expect.arrayContaining(types))
+    expect(tarball.files.filter((file) => !isOfTypes(file) && !isShared(file))).toEqual(
+      [...documents, ...entries.map((name) => `dist/${name}.js`)].sort(),
+    )
   })
 })
 
