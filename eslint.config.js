@@ -3,7 +3,7 @@ import { defineConfig } from 'eslint/config'
 import tseslint from 'typescript-eslint'
 
 /** What every folder of src may import. */
-const EVERYWHERE = ['model', 'errors', 'bounded-map', 'for-each', 'json-object', 'within']
+const EVERYWHERE = ['model', 'modules', 'errors', 'bounded-map', 'for-each', 'json-object', 'within']
 
 /**
  * The import boundaries of src, as allow-lists: `index → middleware → routes → gateway → oauth → store →

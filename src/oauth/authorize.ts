@@ -1,4 +1,5 @@
 import type { Challenge, Connection, Discovered, OAuthClient, PendingFlow, Server } from '../model.js'
+import { openidClient } from '../modules.js'
 import type { ProviderProfile } from '../providers/provider-profile.js'
 import { assertEndpointUrl } from '../security/guarded-fetch.js'
 import { chooseScope, scopeList, withinRegistered } from './choose-scope.js'
@@ -73,7 +74,7 @@ export async function startAuthorization(
   const { authorizationServer } = discovered
   const provider = context.providerOf(authorizationServer.issuer)
   const resource = resourceToSend(server, discovered, provider)
-  const openid = await import('openid-client')
+  const openid = await openidClient()
   const flow: PendingFlow = {
     state: openid.randomState(),
     codeVerifier: openid.randomPKCECodeVerifier(),

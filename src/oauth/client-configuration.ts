@@ -2,6 +2,7 @@ import type * as openid from 'openid-client'
 import type { JWK } from 'jose'
 import { McpDcrError } from '../errors.js'
 import type { AuthorizationServerMetadata, OAuthClient, PrivateJwk } from '../model.js'
+import { openidClient } from '../modules.js'
 import type { GuardedFetch, Reach } from '../security/guarded-fetch.js'
 
 /**
@@ -30,7 +31,7 @@ export async function clientConfiguration(
   client: OAuthClient,
   fetch: openid.CustomFetch,
 ): Promise<openid.Configuration> {
-  const openid = await import('openid-client')
+  const openid = await openidClient()
   const configuration = new openid.Configuration(
     structuredClone(authorizationServer) as openid.ServerMetadata,
     client.clientId,
@@ -45,7 +46,7 @@ export async function clientConfiguration(
 
 async function clientAuthentication(client: OAuthClient): Promise<openid.ClientAuth> {
   const { tokenEndpointAuthMethod, clientSecret, clientPrivateKey } = client
-  const openid = await import('openid-client')
+  const openid = await openidClient()
   switch (tokenEndpointAuthMethod) {
     case 'private_key_jwt':
       return openid.PrivateKeyJwt(await importPrivateKey(clientPrivateKey))

@@ -1,5 +1,6 @@
 import { McpDcrError, quoteUntrusted } from '../errors.js'
 import type { Connection, PendingFlow, Server } from '../model.js'
+import { openidClient } from '../modules.js'
 import { connectionKey } from '../store/records.js'
 import type { OAuthContext } from './context.js'
 import { connectionEvent } from './events.js'
@@ -116,7 +117,7 @@ async function exchangeCode(
   callback.search = parameters.toString()
   const sent = [flow.codeVerifier, parameters.get('code')]
   try {
-    const { authorizationCodeGrant } = await import('openid-client')
+    const { authorizationCodeGrant } = await openidClient()
     return await requestTokens(context, server, flow, (configuration, { clientSecret }) => {
       sent.push(clientSecret ?? null)
       return authorizationCodeGrant(

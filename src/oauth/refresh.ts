@@ -1,6 +1,7 @@
 import type * as openid from 'openid-client'
 import { McpDcrError } from '../errors.js'
 import type { Connection, OAuthClient, Server } from '../model.js'
+import { openidClient } from '../modules.js'
 import { connectionKey, isUnopened, type Versioned } from '../store/records.js'
 import { withConnectionLease } from './connection-lease.js'
 import type { OAuthContext } from './context.js'
@@ -53,7 +54,7 @@ async function refreshUnderLease(
   const sent: (string | undefined)[] = [refreshToken]
   let tokens: Tokens
   try {
-    const { refreshTokenGrant } = await import('openid-client')
+    const { refreshTokenGrant } = await openidClient()
     const grant = (configuration: openid.Configuration, { clientSecret }: OAuthClient) => {
       sent.push(clientSecret)
       // No scope: a refresh keeps what was granted and cannot widen it (SPEC 37).

@@ -1,6 +1,7 @@
 import type * as openid from 'openid-client'
 import { McpDcrError, quoteUntrusted, type ErrorCode } from '../errors.js'
 import type { AuthorizationServerMetadata, Server } from '../model.js'
+import { openidClient } from '../modules.js'
 import { assertEndpointUrl, type GuardedFetch, type Reach } from '../security/guarded-fetch.js'
 import { openidFetch } from './client-configuration.js'
 import { nameServer } from './name-server.js'
@@ -44,7 +45,7 @@ export async function register(
   }
   try {
     assertEndpointUrl(authorizationServer.registration_endpoint, 'registration_endpoint')
-    const openid = await import('openid-client')
+    const openid = await openidClient()
     const configuration = await openid.dynamicClientRegistration(
       wellKnownUrl(authorizationServer),
       metadata as Partial<openid.ClientMetadata>,

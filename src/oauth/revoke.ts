@@ -1,5 +1,6 @@
 import type * as openid from 'openid-client'
 import type { Connection, Server } from '../model.js'
+import { openidClient } from '../modules.js'
 import { clientConfiguration, openidFetch } from './client-configuration.js'
 import type { OAuthContext } from './context.js'
 import { recallClient } from './ensure-client.js'
@@ -47,7 +48,7 @@ async function revoke(
   sent: readonly (string | undefined)[],
 ): Promise<void> {
   try {
-    const { tokenRevocation } = await import('openid-client')
+    const { tokenRevocation } = await openidClient()
     await tokenRevocation(configuration, token, { token_type_hint: hint })
   } catch (error) {
     warn(context, server, error, sent)

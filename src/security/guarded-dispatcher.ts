@@ -1,7 +1,8 @@
 import { lookup as dnsLookup, type LookupAddress, type LookupOptions } from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
-import { Agent, buildConnector } from 'undici'
+import type { Agent } from 'undici'
 import { McpDcrError } from '../errors.js'
+import { undici } from '../modules.js'
 import { bareHost, isLoopbackHost, isWithinReach, type AllowList, type Reach } from './network.js'
 
 /** Resolves a name to all its addresses; `node:dns`' own by default. */
@@ -15,7 +16,12 @@ export type Resolve = (
  * An undici agent that judges the address at the dial. Checking the URL before, and dialing after a second
  * lookup, would leave the gap that DNS rebinding uses; here the address that was judged is the one dialed.
  */
-export function createGuardedAgent(reach: Reach, allowed: AllowList, resolve: Resolve = dnsLookup): Agent {
+export async function createGuardedAgent(
+  reach: Reach,
+  allowed: AllowList,
+  resolve: Resolve = dnsLookup,
+): Promise<Agent> {
+  const { Agent, buildConnector } = await undici()
   const connect = buildConnector({ lookup: guardedLookup(reach, allowed, resolve) })
   return new Agent({
     connect(options, callback) {

@@ -1,7 +1,7 @@
 import type { Agent } from 'undici'
 import { McpDcrError } from '../errors.js'
 import { assertEndpointUrl, shown } from './endpoint-url.js'
-import type { Resolve } from './guarded-dispatcher.js'
+import { createGuardedAgent, type Resolve } from './guarded-dispatcher.js'
 import { parseAllowList, type Reach } from './network.js'
 
 export { assertEndpointUrl, isLoopbackUrl } from './endpoint-url.js'
@@ -39,9 +39,8 @@ const MEBIBYTE = 1024 * 1024
 export function createGuardedFetch(options: GuardedFetchOptions): GuardedFetch {
   const { timeout, maxBytes = MEBIBYTE, resolve } = options
   const allowed = parseAllowList(options.allowPrivateNetworks)
-  const agents = new Map<Reach, Agent>()
-  const agentFor = async (reach: Reach): Promise<Agent> => {
-    const { createGuardedAgent } = await import('./guarded-dispatcher.js')
+  const agents = new Map<Reach, Promise<Agent>>()
+  const agentFor = (reach: Reach): Promise<Agent> => {
     const agent = agents.get(reach) ?? createGuardedAgent(reach, allowed, resolve)
     agents.set(reach, agent)
     return agent

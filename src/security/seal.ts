@@ -1,6 +1,7 @@
-import { createHash, webcrypto } from 'node:crypto'
+import { hash, webcrypto } from 'node:crypto'
 import { decodeProtectedHeader } from 'jose/decode/protected_header'
 import { McpDcrError, quoteUntrusted } from '../errors.js'
+import { decryptJwe, encryptJwe } from '../modules.js'
 import type { SealingKey } from './keys.js'
 
 /** Encrypts text so that it opens only with a held key and only in the place that it was sealed for. */
@@ -48,7 +49,7 @@ export function createSealer(keys: readonly SealingKey[]): Sealer {
     keyIdOf,
 
     async seal(text, context) {
-      const { CompactEncrypt } = await import('jose/jwe/compact/encrypt')
+      const { CompactEncrypt } = await encryptJwe()
       return new CompactEncrypt(new TextEncoder().encode(text))
         .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid: newest.id, ctx: contextHash(context) })
         .encrypt(await importKey(newest))
@@ -60,7 +61,7 @@ export function createSealer(keys: readonly SealingKey[]): Sealer {
       const key = byId.get(keyId)
       if (key === undefined) throw keyMismatch(keyId)
       const cryptoKey = await importKey(key)
-      const { compactDecrypt } = await import('jose/jwe/compact/decrypt')
+      const { compactDecrypt } = await decryptJwe()
       const opened = await compactDecrypt(sealed, cryptoKey, ALGORITHMS).catch((cause: unknown) => {
         throw unopened(context, cause)
       })
@@ -103,5 +104,5 @@ function keyIdOf(sealed: string): string | undefined {
 
 /** In the protected header, which the cipher authenticates; JSON, so that parts cannot run into each other. */
 function contextHash(context: readonly string[]): string {
-  return createHash('sha256').update(JSON.stringify(context)).digest('base64url')
+  return hash('sha256', JSON.stringify(context), 'base64url')
 }

@@ -1,3 +1,6 @@
+/** How many callers go on in one turn of the event loop: all of a large batch together would hold it. */
+const CALLERS_PER_TURN = 16
+
 /** Changes that share one write. */
 interface Batch<C> {
   readonly changes: C[]
@@ -28,6 +31,7 @@ export function createGroupCommit<C>({ write, onWritten, onFailed }: GroupCommit
   let flying: Batch<C> | undefined
   let queued: Batch<C> | undefined
   let running = false
+  const turn = createTurns(CALLERS_PER_TURN)
 
   async function run(): Promise<void> {
     running = true
@@ -52,6 +56,14 @@ export function createGroupCommit<C>({ write, onWritten, onFailed }: GroupCommit
     running = false
   }
 
+  async function outcomeOf({ done }: Batch<C>): Promise<void> {
+    try {
+      await done
+    } finally {
+      await turn()
+    }
+  }
+
   function takeQueued(): Batch<C> | undefined {
     const batch = queued
     queued = undefined
@@ -59,17 +71,17 @@ export function createGroupCommit<C>({ write, onWritten, onFailed }: GroupCommit
   }
 
   return {
-    add(change) {
+    async add(change) {
       queued ??= createBatch()
       queued.changes.push(change)
       if (!running) void run()
-      return queued.done
+      await outcomeOf(queued)
     },
 
     async until(isDone) {
       for (const batch of [flying, queued]) {
         if (isDone()) return
-        await batch?.done
+        if (batch !== undefined) await outcomeOf(batch)
       }
     },
 
@@ -91,4 +103,26 @@ function createBatch<C>(): Batch<C> {
   // Every caller has its own promise of this; it must not count as unhandled besides.
   done.catch(() => undefined)
   return { changes: [], done, resolve, reject }
+}
+
+/** Lets so many callers go on at once, and the others in later turns of the event loop, as they came. */
+function createTurns(perTurn: number): () => Promise<void> {
+  const waiting: (() => void)[] = []
+  let left = perTurn
+  let scheduled = false
+
+  function nextTurn(): void {
+    const next = waiting.splice(0, perTurn)
+    left = perTurn - next.length
+    scheduled = next.length > 0
+    if (scheduled) setImmediate(nextTurn)
+    for (const goOn of next) goOn()
+  }
+
+  return async () => {
+    if (!scheduled) setImmediate(nextTurn)
+    scheduled = true
+    if (left > 0) left--
+    else await new Promise<void>((resolve) => waiting.push(resolve))
+  }
 }

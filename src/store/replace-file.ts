@@ -1,5 +1,6 @@
 import { open, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { writeFileAtomic } from '../modules.js'
 
 const NOTHING = Buffer.alloc(0)
 
@@ -11,10 +12,10 @@ const NOTHING = Buffer.alloc(0)
  * its result, so that on a nearly full disk it renames a truncated file over the good one and resolves.
  */
 export async function replaceFile(path: string, content: Iterable<string>): Promise<void> {
-  const { default: writeFileAtomic } = await import('write-file-atomic')
+  const { default: replaceAtomically } = await writeFileAtomic()
   const fill = (temporary: string): Promise<void> => writeFile(temporary, content)
   // eslint-disable-next-line @typescript-eslint/no-misused-promises -- it is awaited, though its type says void
-  await writeFileAtomic(path, NOTHING, { mode: 0o600, tmpfileCreated: fill })
+  await replaceAtomically(path, NOTHING, { mode: 0o600, tmpfileCreated: fill })
   // The rename itself survives a power cut only once the directory is synced. It has happened, so a
   // failure here must not be reported as "nothing was changed"; Windows cannot open a directory at all.
   await syncDirectory(dirname(path)).catch(() => undefined)

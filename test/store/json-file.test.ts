@@ -139,6 +139,23 @@ describe('a change', () => {
     expect(replace).toHaveBeenCalledTimes(1)
   })
 
+  it('that shares its write with a thousand others leaves turns of the event loop to the rest of the process', async () => {
+    const store = openStore(join(temporaryDirectory(), 'store.json'))
+    let turn = 0
+    let next = setImmediate(function count() {
+      turn++
+      next = setImmediate(count)
+    })
+    const turns = await Promise.all(
+      Array.from({ length: 1000 }, async (_, n) => {
+        await store.compareAndSet('c', `k${n}`, undefined, { n })
+        return turn
+      }),
+    )
+    clearImmediate(next)
+    expect(new Set(turns).size).toBeGreaterThan(30)
+  })
+
   it('shares the next write with those made while one is under way, and does not hold up earlier ones', async () => {
     const gates = [gate(), gate()]
     const contents: string[] = []
