@@ -1,6 +1,6 @@
 /**
  * Builds the package. tsc compiles src into build/; what is published is bundled from there into dist/: a process
- * that imports the package then opens a dozen files, not two hundred. No dependency is bundled.
+ * that imports the package then opens a handful of files, not two hundred. No dependency is bundled.
  */
 import { execFileSync } from 'node:child_process'
 import { copyFileSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
