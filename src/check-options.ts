@@ -1,5 +1,5 @@
+import type * as z from 'zod/mini'
 import { McpDcrError, type ErrorCode } from './errors.js'
-import { faultsIn, type Fault, type Schema } from './schema.js'
 
 /** Where options came from, for the error that says what is wrong with them. */
 export interface Origin {
@@ -16,17 +16,19 @@ export const OPTIONS: Origin = { code: 'invalid_options', prefix: 'mcpDcr(): ' }
  *
  * @param place inside the options, such as `servers.notion`; empty for the options themselves
  */
-export function faultsOf<T>(schema: Schema<T>, value: unknown, place = ''): string[] {
+export function faultsOf(schema: z.ZodMiniType, value: unknown, place = ''): string[] {
+  const result = schema.safeParse(value)
+  if (result.success) return []
   const faults = new Map<string, string>()
-  for (const fault of faultsIn(schema, value)) {
-    const where = [place, ...fault.path].filter((part) => part !== '').join('.')
-    if (!faults.has(where)) faults.set(where, faultAt(where, fault))
+  for (const issue of result.error.issues) {
+    const where = [place, ...issue.path.map(String)].filter((part) => part !== '').join('.')
+    if (!faults.has(where)) faults.set(where, faultAt(where, issue))
   }
   return [...faults.values()]
 }
 
-function faultAt(where: string, { message, ofMembers }: Fault): string {
-  if (ofMembers) return where === '' ? message : `\`${where}\`: ${message}`
+function faultAt(where: string, { code, message }: z.core.$ZodIssue): string {
+  if (code === 'unrecognized_keys') return where === '' ? message : `\`${where}\`: ${message}`
   return where === '' ? `the argument ${message}` : `\`${where}\` ${message}`
 }
 

@@ -1,20 +1,6 @@
+import * as z from 'zod/mini'
 import { issuer, providerProfileSchema } from './provider-profile-schema.js'
-import {
-  anything,
-  check,
-  either,
-  kind,
-  list,
-  literal,
-  nonEmpty,
-  object,
-  openObject,
-  optional,
-  record,
-  refine,
-  type Fault,
-} from './schema.js'
-import { authorizationParams, flag, fn, isUrl, resourceOrFalse, string, text, url } from './schema-parts.js'
+import { authorizationParams, check, flag, fn, isUrl, object, resource, text, url } from './schema-parts.js'
 import { parseAllowList } from './security/network.js'
 import { isServerPath } from './server-path.js'
 
@@ -43,53 +29,62 @@ const clientMetadataUrl = check(
   'has to be an https URL with a path: it is the client_id',
 )
 
-const clientMetadata = refine(record(anything), function* (value): Generator<Fault> {
-  for (const [name, member] of Object.entries(value)) {
-    const reserved = Object.hasOwn(RESERVED_METADATA, name) ? RESERVED_METADATA[name] : undefined
-    const message = reserved ?? (member === null || member === undefined ? 'has no value; leave it out' : '')
-    if (message !== '') yield { path: [name], message }
-  }
-})
-
-/** RFC 7517 §4. Whether it is a key shows where it is used; that it is no public one, here. */
-const privateJwk = openObject(
-  {
-    kty: literal(['EC', 'RSA', 'OKP'], 'has to be EC, RSA or OKP'),
-    alg: { ...string, otherwise: 'is missing: the signature algorithm, such as ES256' },
-    kid: optional(text),
-    d: { ...string, otherwise: 'is missing: this is not a private key' },
-  },
-  'has to be a private key as a JSON object (JWK)',
+const clientMetadata = z.record(z.string(), z.unknown(), { error: 'has to be an object' }).check(
+  z.superRefine((value, ctx) => {
+    for (const [name, member] of Object.entries(value)) {
+      const reserved = Object.hasOwn(RESERVED_METADATA, name) ? RESERVED_METADATA[name] : undefined
+      const message =
+        reserved ?? (member === null || member === undefined ? 'has no value; leave it out' : '')
+      if (message !== '') ctx.addIssue({ code: 'custom', path: [name], message })
+    }
+  }),
 )
 
-const oauthConfigSchema = refine(
-  object({
-    authorizationUrl: optional(url),
-    tokenUrl: optional(url),
-    scopes: optional(either(string, list(text, ''), 'has to be a string or a list of strings')),
-    offlineAccess: optional(flag),
-    clientId: optional(text),
-    clientSecret: optional(text),
-    clientPrivateKey: optional(privateJwk),
-    issuer: optional(url),
-    registrationUrl: optional(url),
-    initialAccessToken: optional(either(text, fn, 'has to be a string or a function')),
-    softwareStatement: optional(text),
-    tokenEndpointAuthMethod: optional(
-      literal(
-        ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'],
-        'has to be none, client_secret_basic, client_secret_post or private_key_jwt',
-      ),
-    ),
-    resource: optional(resourceOrFalse),
-    authorizationParams: optional(authorizationParams),
-    clientMetadata: optional(clientMetadata),
-    dynamicRegistration: optional(flag),
-    defaultEndpoints: optional(flag),
-    dangerouslyAllowMissingPkceMetadata: optional(flag),
-    strictResource: optional(flag),
+/** RFC 7517 §4. Whether it is a key shows where it is used; that it is no public one, here. */
+const privateJwk = z.looseObject(
+  {
+    kty: z.enum(['EC', 'RSA', 'OKP'], { error: 'has to be EC, RSA or OKP' }),
+    alg: z.string({ error: 'is missing: the signature algorithm, such as ES256' }),
+    kid: z.optional(text),
+    d: z.string({ error: 'is missing: this is not a private key' }),
+  },
+  { error: 'has to be a private key as a JSON object (JWK)' },
+)
+
+const oauthConfigSchema = object({
+  authorizationUrl: z.optional(url),
+  tokenUrl: z.optional(url),
+  scopes: z.optional(
+    z.union([z.string(), z.array(text)], { error: 'has to be a string or a list of strings' }),
+  ),
+  offlineAccess: z.optional(flag),
+  clientId: z.optional(text),
+  clientSecret: z.optional(text),
+  clientPrivateKey: z.optional(privateJwk),
+  issuer: z.optional(url),
+  registrationUrl: z.optional(url),
+  initialAccessToken: z.optional(z.union([text, fn], { error: 'has to be a string or a function' })),
+  softwareStatement: z.optional(text),
+  tokenEndpointAuthMethod: z.optional(
+    z.enum(['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'], {
+      error: 'has to be none, client_secret_basic, client_secret_post or private_key_jwt',
+    }),
+  ),
+  resource: z.optional(
+    z.union([resource, z.literal(false)], { error: 'has to be an absolute URI without fragment, or false' }),
+  ),
+  authorizationParams: z.optional(authorizationParams),
+  clientMetadata: z.optional(clientMetadata),
+  dynamicRegistration: z.optional(flag),
+  defaultEndpoints: z.optional(flag),
+  dangerouslyAllowMissingPkceMetadata: z.optional(flag),
+  strictResource: z.optional(flag),
+}).check(
+  z.superRefine((config, ctx) => {
+    for (const [member, message] of contradictions(config)) {
+      ctx.addIssue({ code: 'custom', path: [member], message })
+    }
   }),
-  contradictions,
 )
 
 interface ClientOptions {
@@ -102,25 +97,24 @@ interface ClientOptions {
 }
 
 /** Members that do not go together, and why. */
-function* contradictions(config: ClientOptions): Generator<Fault> {
-  const fault = (member: keyof ClientOptions, message: string): Fault => ({ path: [member], message })
+function* contradictions(config: ClientOptions): Generator<[member: string, message: string]> {
   const { clientId, clientSecret, clientPrivateKey, tokenEndpointAuthMethod: method } = config
   if (config.dynamicRegistration === false && config.registrationUrl !== undefined)
-    yield fault('registrationUrl', 'has no use: dynamicRegistration is false')
+    yield ['registrationUrl', 'has no use: dynamicRegistration is false']
   if (clientId === undefined) {
-    if (clientSecret !== undefined) yield fault('clientId', 'is missing: clientSecret belongs to a clientId')
+    if (clientSecret !== undefined) yield ['clientId', 'is missing: clientSecret belongs to a clientId']
     if (clientPrivateKey !== undefined)
-      yield fault('clientId', 'is missing: clientPrivateKey belongs to a clientId')
+      yield ['clientId', 'is missing: clientPrivateKey belongs to a clientId']
     if (method === 'private_key_jwt')
-      yield fault('tokenEndpointAuthMethod', 'of private_key_jwt is for a clientId with a clientPrivateKey')
+      yield ['tokenEndpointAuthMethod', 'of private_key_jwt is for a clientId with a clientPrivateKey']
     return
   }
   if (clientSecret !== undefined && clientPrivateKey !== undefined)
-    yield fault('clientPrivateKey', 'and clientSecret exclude each other: a client authenticates in one way')
+    yield ['clientPrivateKey', 'and clientSecret exclude each other: a client authenticates in one way']
   if (clientSecret === undefined && method?.startsWith('client_secret') === true)
-    yield fault('clientSecret', `is missing: ${method} needs it`)
+    yield ['clientSecret', `is missing: ${method} needs it`]
   if (clientPrivateKey === undefined && method === 'private_key_jwt')
-    yield fault('clientPrivateKey', 'is missing: private_key_jwt needs it')
+    yield ['clientPrivateKey', 'is missing: private_key_jwt needs it']
 }
 
 const path = check(
@@ -130,18 +124,23 @@ const path = check(
 )
 
 export const serverOptionsSchema = object(
-  { url, path: optional(path), oauthConfig: optional(oauthConfigSchema) },
+  { url, path: z.optional(path), oauthConfig: z.optional(oauthConfigSchema) },
   'has to be a URL, or an object with url, path and oauthConfig',
 )
 
-const ownStore = kind(
-  (value): value is object =>
-    typeof value === 'object' &&
-    value !== null &&
-    ['get', 'compareAndSet', 'delete', 'list'].every(
-      (method) => typeof (value as never)[method] === 'function',
+const store = z.union(
+  [
+    text,
+    z.custom<object>(
+      (value) =>
+        typeof value === 'object' &&
+        value !== null &&
+        ['get', 'compareAndSet', 'delete', 'list'].every(
+          (method) => typeof (value as never)[method] === 'function',
+        ),
     ),
-  '',
+  ],
+  { error: 'has to be a path, or a store with get, compareAndSet, delete and list' },
 )
 
 const network = check(
@@ -160,45 +159,47 @@ function isAllowListEntry(value: string): boolean {
 }
 
 /** What a timer takes. */
-const milliseconds = check(
-  kind((value): value is number => Number.isSafeInteger(value), 'has to be a whole number of milliseconds'),
-  (value) => value < 2 ** 31,
-  'is too large',
-)
+const milliseconds = z
+  .int({ error: 'has to be a whole number of milliseconds' })
+  .check(z.maximum(2 ** 31 - 1, { error: 'is too large' }))
 
 /** None of any host: anybody has one. */
-const trust = nonEmpty(
-  list(
+const trust = z
+  .array(
     check(issuer, (value) => !value.startsWith('*/'), 'has to name a host'),
-    'has to be a list of issuers',
-  ),
-)
+    { error: 'has to be a list of issuers' },
+  )
+  .check(z.minLength(1, { error: 'must not be empty' }))
 
 export const optionsSchema = object({
-  baseUrl: optional(baseUrl),
-  servers: anything,
-  user: optional(fn),
-  onAuthorizationRequired: optional(fn),
-  onElicitationComplete: optional(fn),
-  elicitationWait: optional(check(milliseconds, (value) => value >= 0, 'must not be negative')),
-  admin: optional(fn),
-  clientName: optional(text),
-  clientMetadataUrl: optional(clientMetadataUrl),
-  encryptionKey: optional(either(text, nonEmpty(list(text, '')), 'has to be a string or a list of strings')),
-  store: optional(
-    either(text, ownStore, 'has to be a path, or a store with get, compareAndSet, delete and list'),
+  baseUrl: z.optional(baseUrl),
+  servers: z.optional(z.unknown()),
+  user: z.optional(fn),
+  onAuthorizationRequired: z.optional(fn),
+  onElicitationComplete: z.optional(fn),
+  elicitationWait: z.optional(milliseconds.check(z.nonnegative({ error: 'must not be negative' }))),
+  admin: z.optional(fn),
+  clientName: z.optional(text),
+  clientMetadataUrl: z.optional(clientMetadataUrl),
+  encryptionKey: z.optional(
+    z.union([text, z.array(text).check(z.minLength(1, { error: 'must not be empty' }))], {
+      error: 'has to be a string or a list of strings',
+    }),
   ),
-  allowPrivateNetworks: optional(list(network, 'has to be a list of hosts, addresses or CIDR ranges')),
-  trust: optional(trust),
-  providers: optional(list(providerProfileSchema, 'has to be a list of provider profiles')),
-  timeout: optional(check(milliseconds, (value) => value > 0, 'has to be more than 0')),
-  onEvent: optional(fn),
+  store: z.optional(store),
+  allowPrivateNetworks: z.optional(
+    z.array(network, { error: 'has to be a list of hosts, addresses or CIDR ranges' }),
+  ),
+  trust: z.optional(trust),
+  providers: z.optional(z.array(providerProfileSchema, { error: 'has to be a list of provider profiles' })),
+  timeout: z.optional(milliseconds.check(z.positive({ error: 'has to be more than 0' }))),
+  onEvent: z.optional(fn),
   // Not strict: a logger is somebody else's object.
-  logger: optional(
-    openObject(
-      { debug: optional(fn), info: optional(fn), warn: optional(fn), error: optional(fn) },
-      'has to be an object with debug, info, warn and error, or some of them',
+  logger: z.optional(
+    z.looseObject(
+      { debug: z.optional(fn), info: z.optional(fn), warn: z.optional(fn), error: z.optional(fn) },
+      { error: 'has to be an object with debug, info, warn and error, or some of them' },
     ),
   ),
-  clock: optional(fn),
+  clock: z.optional(fn),
 })

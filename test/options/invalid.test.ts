@@ -44,7 +44,7 @@ describe('a wrong value is answered with its place and what it has to be', () =>
     ],
     [{ encryptionKey: 5 }, '`encryptionKey` has to be a string or a list of strings'],
     [{ encryptionKey: [] }, '`encryptionKey` must not be empty'],
-    [{ encryptionKey: ['ok', 5] }, '`encryptionKey.1` has to be a string'],
+    [{ encryptionKey: ['ok', 5] }, '`encryptionKey` has to be a string or a list of strings'],
     [{ store: {} }, '`store` has to be a path, or a store with get, compareAndSet, delete and list'],
     [{ store: null }, '`store` has to be a path, or a store with get, compareAndSet, delete and list'],
     [{ trust: 'https://as.example' }, '`trust` has to be a list of issuers'],
@@ -123,7 +123,10 @@ describe('a wrong value is answered with its place and what it has to be', () =>
       `\`servers.notion.oauthConfig.${name}\` ${URL_FAULT}`,
     ]),
     [oauth({ scopes: 5 }), '`servers.notion.oauthConfig.scopes` has to be a string or a list of strings'],
-    [oauth({ scopes: ['a', 5] }), '`servers.notion.oauthConfig.scopes.1` has to be a string'],
+    [
+      oauth({ scopes: ['a', 5] }),
+      '`servers.notion.oauthConfig.scopes` has to be a string or a list of strings',
+    ],
     [oauth({ clientId: '' }), '`servers.notion.oauthConfig.clientId` must not be empty'],
     [
       oauth({ clientSecret: 's' }),
