@@ -149,7 +149,7 @@ beforeAll(async () => void (tarball = await packPackage()))
 afterAll(() => tarball.remove())
 
 describe('the packed files', () => {
-  it('are the entry points and what they share, their types, and the documents', () => {
+  it('are the entry points and what they share, their types, the documents, and the license of what is bundled', () => {
     const documents = ['CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'package.json']
     const entries = ['cli/main', 'index', 'store/compliance', 'store/postgres', 'store/redis']
     const types = entries.slice(1).map((name) => `dist/${name}.d.ts`)
@@ -162,7 +162,7 @@ describe('the packed files', () => {
 
     expect(tarball.files).toEqual(expect.arrayContaining(types))
     expect(tarball.files.filter((file) => !isOfTypes(file) && !isShared(file))).toEqual(
-      [...documents, ...entries.map((name) => `dist/${name}.js`)].sort(),
+      [...documents, ...entries.map((name) => `dist/${name}.js`), 'dist/zod.LICENSE'].sort(),
     )
   })
 })
