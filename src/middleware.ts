@@ -14,10 +14,10 @@ import type { GatewayContext } from './gateway/context.js'
 import { hookResponses } from './gateway/intercept.js'
 import { createMcpFetch } from './gateway/mcp-fetch.js'
 import { refreshConnection } from './gateway/refresh-connection.js'
-import type { RequestMcp } from './gateway/request-mcp.js'
+import { hookRequests, type RequestMcp } from './gateway/request-mcp.js'
 import { authorizationRequired } from './gateway/require-authorization.js'
 import { serverOfUrl } from './gateway/resolve-server.js'
-import { serveRequest } from './gateway/serve-request.js'
+import { mcpOf, serveRequest } from './gateway/serve-request.js'
 import { warmServers, type WarmResult } from './gateway/warm.js'
 import type { Server } from './model.js'
 import { disconnect, forgetServer } from './oauth/disconnect.js'
@@ -110,15 +110,22 @@ export function mcpDcr(options: Options = {}): McpDcr {
   const { context, close } = createContext(config)
   const routes = createRoutes(context)
   hookResponses(express.response)
+  hookRequests(express.request, mcpOf)
 
-  async function mcpDcrMiddleware(req: Request, res: Response, next: NextFunction): Promise<void> {
-    if (req.path === ROUTES_PATH || req.path.startsWith(`${ROUTES_PATH}/`)) {
+  function mcpDcrMiddleware(req: Request, res: Response, next: NextFunction): void | Promise<void> {
+    const { path } = req
+    if (path.startsWith(ROUTES_PATH) && (path === ROUTES_PATH || path[ROUTES_PATH.length] === '/')) {
       req.url = req.url.slice(ROUTES_PATH.length)
       if (!req.url.startsWith('/')) req.url = `/${req.url}`
       routes(req, res, next)
       return
     }
-    if (await serveRequest(context, req, res)) next()
+    const goesOn = serveRequest(context, req, res)
+    if (goesOn === true) next()
+    else
+      return goesOn.then((it) => {
+        if (it) next()
+      })
   }
 
   function mcpDcrErrorHandler(error: unknown, req: Request, res: Response, next: NextFunction): void {

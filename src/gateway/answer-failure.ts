@@ -8,7 +8,7 @@ import { identifyUser } from './identify-user.js'
 import type { Answer } from './intercept.js'
 import { answerMcpClient, mcpVisitOf } from './mcp-visit.js'
 import { requireAuthorization } from './require-authorization.js'
-import type { Visit } from './visit.js'
+import { returnToOf, type Visit } from './visit.js'
 
 /**
  * Every failure becomes an answer: nothing that a remote server sends may leave a request hanging.
@@ -25,11 +25,11 @@ export async function answered(visit: Visit, work: () => Promise<Answer>, server
 
 /** The answer to a failure, as its caller understands it. */
 export function failure(visit: Visit, thrown: unknown, server?: Server): Answer | Promise<Answer> {
-  const { context, req, returnTo } = visit
+  const { context, req } = visit
   const error = toMcpDcrError(thrown, context.config.logger)
   const mcp = mcpVisitOf(visit)
   if (mcp !== undefined) return answerMcpClient(context, req, mcp, error)
-  const retryUrl = server && authorizeUrl(baseUrlOf(context.config, req), server.name, returnTo())
+  const retryUrl = server && authorizeUrl(baseUrlOf(context.config, req), server.name, returnToOf(visit))
   const answer = errorAnswer(req, error, retryUrl)
   return isOfMcpSession(req) ? notOffered(answer) : answer
 }
@@ -46,10 +46,10 @@ export function failedFetchAnswer(visit: Visit, status: number): (() => Promise<
 
 /** The answer to an error that a handler has got from us: where a sign-in is wanted, one that leads to it. */
 export async function requirementAnswer(visit: Visit, error: McpDcrError): Promise<Answer> {
-  const { context, req, returnTo } = visit
+  const { context, req } = visit
   const requirement = error instanceof AuthorizationRequiredError && context.requirements.get(error)
   if (!requirement) throw error
-  const wanted = { ...requirement, returnTo: returnTo(), fresh: false }
+  const wanted = { ...requirement, returnTo: returnToOf(visit), fresh: false }
   if (error === visit.failure) return requireAuthorization(context, req, { ...wanted, error })
   const user = await identifyUser(context.config, req)
   if (user === requirement.user) return requireAuthorization(context, req, wanted)

@@ -25,7 +25,11 @@ export async function liveConnection(
 ): Promise<Connection | undefined> {
   const { records, clock } = context.oauth
   const key = connectionKey(user, server.name)
-  const recalled = await records.connections.recall(key, (value) => usable(server, value) !== undefined)
+  const recent = records.connections.recent(key)
+  const recalled =
+    usable(server, recent?.value) === undefined
+      ? await records.connections.recall(key, (value) => usable(server, value) !== undefined)
+      : recent
   const connection = usable(server, recalled?.value)
   if (recalled === undefined || connection?.expiresAt === undefined) return connection
   const remaining = connection.expiresAt - clock()

@@ -13,9 +13,14 @@ const LOCAL_USER = 'local'
  *
  * @throws McpDcrError `invalid_options` where the `user` option returns something other than a string
  */
-export async function identifyUser(config: Config, req: Request): Promise<string | undefined> {
+export function identifyUser(config: Config, req: Request): string | undefined | Promise<string | undefined> {
   if (config.user === undefined) return isLocal(config, req) ? LOCAL_USER : undefined
-  const user: unknown = await config.user(req)
+  const user: unknown = config.user(req)
+  return typeof user === 'string' && user !== '' ? user : checkUser(user)
+}
+
+async function checkUser(given: unknown): Promise<string | undefined> {
+  const user = await given
   if (user === undefined || user === null || user === '') return undefined
   if (typeof user === 'string') return user
   throw new McpDcrError('invalid_options', `The user option returned a ${typeof user} instead of a string.`, {
@@ -52,13 +57,11 @@ const CLIENT_HEADERS = ['x-forwarded-for', 'x-real-ip', 'cf-connecting-ip', 'tru
  */
 function isForwarded(headers: IncomingHttpHeaders, secure: boolean): boolean {
   if (headers.forwarded !== undefined || headers.via !== undefined) return true
-  const said = (name: string): string[] =>
-    [headers[name] ?? []]
-      .flat()
-      .join()
-      .split(',')
-      .map((item) => item.trim())
-      .filter((item) => item !== '')
+  const said = (name: string): string[] => {
+    const value = headers[name]
+    const items = value === undefined ? [] : [value].flat().join().split(',')
+    return items.map((item) => item.trim()).filter((item) => item !== '')
+  }
   const schemes = secure ? ['http', 'https'] : ['http']
   return (
     CLIENT_HEADERS.flatMap(said).some((client) => !isLoopbackAddress(client)) ||

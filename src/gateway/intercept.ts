@@ -23,16 +23,18 @@ export type Decide = (
 /** Told the status of a response that goes through, and its headers by their names in lower case. */
 export type OnPassed = (status: number, header: (name: string) => string | undefined) => void
 
-const WATCH = Symbol('mcp-dcr.watch')
-/** Stands in for the watch of a response that was let through, so that nothing of it is retained. */
-const PASSED = Symbol('mcp-dcr.passed')
-type Watched = ServerResponse & { [WATCH]?: Watch | typeof PASSED }
-
+/**
+ * Those of responses whose head is not decided yet, and of those that were replaced. Not a property of the response:
+ * to add one to what Express has changed the prototype of takes V8 some microseconds.
+ */
+const watches = new WeakMap<ServerResponse, Watch>()
 const hooked = new WeakMap<object, Originals>()
+/** Where responses of a prototype are hooked. */
+const layers = new WeakMap<object, ServerResponse>()
 
 /**
  * Hooks the responses that inherit from a prototype, `express.response` for one; calling it again changes
- * nothing. Those that {@link intercept} does not watch pay for one property lookup per call.
+ * nothing. Those that {@link intercept} does not watch pay for one lookup per call.
  *
  * Replacing the methods on each response instead costs seven times as much, and replacing them on
  * `http.ServerResponse.prototype` would touch other servers in the process.
@@ -47,10 +49,9 @@ export function hookResponses(prototype: object): void {
  * A response that is watched, or has been decided, keeps its first watch.
  */
 export function intercept(res: ServerResponse, decide: Decide, onPassed?: OnPassed): void {
-  const watched: Watched = res
-  if (watched[WATCH] !== undefined || res.headersSent || res.writableEnded || res.destroyed) return
+  if (watches.has(res) || res.headersSent || res.writableEnded || res.destroyed) return
   const layer = layerOf(res)
-  watched[WATCH] = {
+  watches.set(res, {
     layer,
     originals: hook(layer),
     decide,
@@ -61,7 +62,7 @@ export function intercept(res: ServerResponse, decide: Decide, onPassed?: OnPass
     sending: false,
     handlerDone: false,
     closed: false,
-  }
+  })
 }
 
 /**
@@ -71,21 +72,31 @@ export function intercept(res: ServerResponse, decide: Decide, onPassed?: OnPass
  * and an answer has to go through what was there, or a new session's cookie would be lost.
  */
 function layerOf(res: ServerResponse): ServerResponse {
-  if (METHODS.some((method) => Object.hasOwn(res, method))) return res
-  let layer: object = res
-  for (;;) {
+  for (const method of METHODS) if (Object.hasOwn(res, method)) return res
+  const prototype = Object.getPrototypeOf(res) as object
+  const known = layers.get(prototype)
+  if (known !== undefined) return known
+  const layer = layerAbove(prototype)
+  if (layer === undefined) return res
+  layers.set(prototype, layer)
+  return layer
+}
+
+function layerAbove(prototype: object): ServerResponse | undefined {
+  for (let layer = prototype; layer !== ServerResponse.prototype;) {
     const above: unknown = Object.getPrototypeOf(layer)
     if (above === ServerResponse.prototype) return layer as ServerResponse
-    if (typeof above !== 'object' || above === null) return res
+    if (typeof above !== 'object' || above === null) return undefined
     layer = above
   }
+  return undefined
 }
 
 /** Answers in the place of whatever a handler has prepared, up to the head of its response; nothing else sends it. */
 export function replaceResponse(res: ServerResponse, produce: () => Promise<Answer>): void {
   intercept(res, () => undefined)
-  const watch = (res as Watched)[WATCH]
-  if (watch !== undefined && watch !== PASSED && !watch.diverted) {
+  const watch = watches.get(res)
+  if (watch !== undefined && !watch.diverted) {
     watch.diverted = true
     void sendInstead(res, watch, produce)
   }
@@ -108,9 +119,9 @@ function hook(layer: ServerResponse): Originals {
   for (const method of METHODS) {
     const original = originals[method] as (...args: unknown[]) => unknown
     const divert = DIVERTED[method]
-    const replacement = function (this: Watched, ...args: unknown[]): unknown {
-      const watch = this[WATCH]
-      if (watch === undefined || watch === PASSED || watch.layer !== layer || watch.sending) {
+    const replacement = function (this: ServerResponse, ...args: unknown[]): unknown {
+      const watch = watches.get(this)
+      if (watch === undefined || watch.layer !== layer || watch.sending) {
         return Reflect.apply(original, this, args)
       }
       if (!watch.diverted && (method === 'destroy' || !diverts(this, watch, method, args))) {
@@ -129,7 +140,7 @@ function hook(layer: ServerResponse): Originals {
 }
 
 /** The decision, at the first call that would send the head. */
-function diverts(res: Watched, watch: Watch, method: Method, args: readonly unknown[]): boolean {
+function diverts(res: ServerResponse, watch: Watch, method: Method, args: readonly unknown[]): boolean {
   const explicit = method === 'writeHead'
   const status = Number(explicit ? args[0] : res.statusCode) | 0
   const given = explicit ? (typeof args[1] === 'string' ? args[2] : args[1]) : undefined
@@ -141,7 +152,8 @@ function diverts(res: Watched, watch: Watch, method: Method, args: readonly unkn
       return true
     }
   }
-  res[WATCH] = PASSED
+  // It is decided: nothing of it is retained, and none of its further calls is looked at.
+  watches.delete(res)
   watch.onPassed?.(status, (name) => headerValues(res, given, name)[0])
   return false
 }

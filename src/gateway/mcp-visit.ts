@@ -17,11 +17,12 @@ import { readAhead, replaceBody } from './read-ahead.js'
 import {
   bringsState,
   isDeclined,
+  mayBringState,
   restoredParams,
   type OpenedState,
   type RequestState,
 } from './request-state.js'
-import type { Visit } from './visit.js'
+import { placeOf, type Visit } from './visit.js'
 
 /** Of a body that is read ahead, in bytes: of a longer one it is not known what it asks for. */
 const MAX_BODY = 4 * 1024 * 1024
@@ -41,23 +42,28 @@ export async function noteMcpRequest(
   res: ServerResponse,
   userOf: () => string | undefined | Promise<string | undefined>,
 ): Promise<void> {
-  const message = await readMcpRequest(visit.req)
+  const { context, req } = visit
+  if (req.method !== 'POST') return
+  let message = parsedMcpMessage(req)
+  if (message === undefined && isOfMcpClient(req)) {
+    const body = isCompressed(req) ? undefined : await readAhead(req, MAX_BODY)
+    // Of most requests nobody will ask what they say: only what a retry brings back is needed now.
+    if (body !== undefined && !mayBringState(body)) {
+      visit.posted = body
+      return
+    }
+    message = body === undefined ? unreadMessage(req) : parseMcpMessage(body.toString('utf8'))
+  }
   if (message === undefined) return
-  visit.mcp = { message, place: visit.place(), state: 'unread' }
+  visit.mcp = { message, place: placeOf(visit), state: 'unread' }
   if (message === UNREADABLE) return
-  const state = await openRequestState(visit.context, visit.req, res, visit.mcp, userOf)
+  const state = await openRequestState(context, req, res, visit.mcp, userOf)
   visit.mcp = { ...visit.mcp, state }
 }
 
-/** What an MCP client has posted; undefined where the request is anything else. */
-async function readMcpRequest(req: Request): Promise<McpMessage | undefined> {
-  if (req.method !== 'POST') return undefined
-  const known = parsedMcpMessage(req)
-  if (known !== undefined || !isOfMcpClient(req)) return known
-  const body = isCompressed(req) ? undefined : await readAhead(req, MAX_BODY)
-  if (body !== undefined) return parseMcpMessage(body.toString('utf8'))
-  const wasParsed = req.readableEnded && req.body !== undefined
-  return wasParsed ? undefined : UNREADABLE
+/** Of a body that could not be read ahead: undefined where somebody has parsed it, and it is no MCP client's. */
+function unreadMessage(req: Request): McpMessage | undefined {
+  return req.readableEnded && req.body !== undefined ? undefined : UNREADABLE
 }
 
 /** Unpacked here, a small body might be a huge one: it is left to whoever parses it, under a limit of theirs. */
@@ -68,15 +74,26 @@ function isCompressed({ headers }: Request): boolean {
 /** The same, where somebody has parsed the body. */
 function parsedMcpMessage(req: Request): McpMessage | undefined {
   const body: unknown = req.body
+  if (body === undefined) return undefined
   if (typeof body === 'string' || Buffer.isBuffer(body)) return parseMcpMessage(body.toString())
   return readMcpMessage(body)
 }
 
 /** What is known by now: what was too long to be read ahead, or came without a client's headers, a handler may have parsed. */
-export function mcpVisitOf({ mcp, req, place }: Visit): McpVisit | undefined {
+export function mcpVisitOf(visit: Visit): McpVisit | undefined {
+  readPosted(visit)
+  const { mcp, req } = visit
   if (req.method !== 'POST' || (mcp !== undefined && mcp.message !== UNREADABLE)) return mcp
   const message = parsedMcpMessage(req)
-  return message === undefined ? mcp : { message, place: place(), state: 'unread' }
+  return message === undefined ? mcp : { message, place: placeOf(visit), state: 'unread' }
+}
+
+function readPosted(visit: Visit): void {
+  const { posted } = visit
+  if (posted === undefined) return
+  visit.posted = undefined
+  const message = parseMcpMessage(posted.toString('utf8'))
+  if (message !== undefined) visit.mcp = { message, place: placeOf(visit), state: 'foreign' }
 }
 
 /** What every client of MCP's Streamable HTTP transport has to send. */
@@ -89,11 +106,15 @@ export function isOfMcpClient({ method, headers }: Request): boolean {
 }
 
 /** Notes the client of a session that this response opens. */
-export function noteSession({ context, mcp }: Visit, header: (name: string) => string | undefined): void {
-  const initialize = mcp?.message.requests.find(({ method }) => method === 'initialize')
-  if (mcp === undefined || initialize === undefined) return
+export function noteSession(visit: Visit, header: (name: string) => string | undefined): void {
+  if (visit.req.method !== 'POST') return
   const sessionId = header('mcp-session-id')
-  if (sessionId !== undefined) context.mcpSessions.open(mcp.place, sessionId, initialize)
+  if (sessionId === undefined) return
+  readPosted(visit)
+  const { context, mcp } = visit
+  const initialize = mcp?.message.requests.find(({ method }) => method === 'initialize')
+  if (mcp !== undefined && initialize !== undefined)
+    context.mcpSessions.open(mcp.place, sessionId, initialize)
 }
 
 /**

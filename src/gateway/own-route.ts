@@ -10,7 +10,7 @@ import { parseChallenge } from './parse-challenge.js'
 import { userRequired } from './request-mcp.js'
 import { requireAuthorization } from './require-authorization.js'
 import { meetUndeclared } from './undeclared.js'
-import type { Visit } from './visit.js'
+import { endVisit, returnToOf, type Visit } from './visit.js'
 
 /** A route of the gateway that is no declared server's. Who is no MCP client passes as if we were not there. */
 export async function enterRoute(visit: Visit, res: Response): Promise<void> {
@@ -26,7 +26,10 @@ export function watchRoute(visit: Visit, res: Response): void {
   const decide: Decide = (status, values) =>
     failedFetchAnswer(visit, status) ??
     (visit.context.config.undeclared ? undeclaredAnswer(visit, status, parseChallenge(values)) : undefined)
-  intercept(res, decide, (_status, header) => noteSession(visit, header))
+  intercept(res, decide, (_status, header) => {
+    noteSession(visit, header)
+    endVisit(visit)
+  })
 }
 
 /** In a gateway that declares no servers, the challenge of a response says what its route leads to. */
@@ -35,7 +38,7 @@ function undeclaredAnswer(
   status: number,
   challenge: Challenge | undefined,
 ): (() => Promise<Answer>) | undefined {
-  const { context, req, returnTo } = visit
+  const { context, req } = visit
   if (status !== 401 || challenge?.resourceMetadata === undefined) return undefined
   return () =>
     answered(visit, async () => {
@@ -47,7 +50,7 @@ function undeclaredAnswer(
         server,
         user,
         challenge,
-        returnTo: returnTo(),
+        returnTo: returnToOf(visit),
         fresh: false,
       })
     })

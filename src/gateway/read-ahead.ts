@@ -12,6 +12,12 @@ export async function readAhead(req: IncomingMessage, limit: number): Promise<Bu
   if (req.readableFlowing !== null || req.readableEnded || req.destroyed) return undefined
   const announced = Number(req.headers['content-length'] ?? 0)
   if (announced > limit) return undefined
+  // Most bodies come with their head, and are here by now; listeners would cost more than all else.
+  if (announced > 0 && req.readableLength === announced) {
+    const body = req.read() as Buffer
+    req.unshift(body)
+    return body
+  }
   return new Promise((resolve) => {
     const chunks: Buffer[] = []
     let size = 0

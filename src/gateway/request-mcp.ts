@@ -22,6 +22,48 @@ export interface RequestMcp {
   readonly fetch: typeof fetch
 }
 
+const hooked = new WeakSet()
+/** Whether requests of a prototype inherit from a hooked one. */
+const inheriting = new WeakMap<object, boolean>()
+
+/**
+ * Gives the requests that inherit from a prototype, `express.request` for one, their `req.mcp`; calling it again
+ * changes nothing. A property of each request would cost more than all else on a route that is no MCP server's.
+ *
+ * @param mcpOf undefined for a request that has not come by the middleware
+ */
+export function hookRequests(prototype: object, mcpOf: (req: Request) => RequestMcp | undefined): void {
+  if (hooked.has(prototype)) return
+  hooked.add(prototype)
+  // Of another copy of this package.
+  const earlier = Object.getOwnPropertyDescriptor(prototype, 'mcp')
+  Object.defineProperty(prototype, 'mcp', {
+    configurable: true,
+    enumerable: true,
+    get(this: Request): unknown {
+      return mcpOf(this) ?? (earlier?.get?.call(this) as unknown)
+    },
+    // As if it were a property of the request.
+    set(this: Request, value: unknown) {
+      Object.defineProperty(this, 'mcp', { value, writable: true, configurable: true, enumerable: true })
+    },
+  })
+}
+
+/** Whether a request is of a prototype that {@link hookRequests} has hooked, and not of another copy of Express. */
+export function isHooked(req: Request): boolean {
+  const prototype = Object.getPrototypeOf(req) as object
+  const known = inheriting.get(prototype)
+  if (known !== undefined) return known
+  let found = false
+  for (let layer: object | null = prototype; layer !== null && !found;) {
+    found = hooked.has(layer)
+    layer = Object.getPrototypeOf(layer) as object | null
+  }
+  inheriting.set(prototype, found)
+  return found
+}
+
 /**
  * `req.mcp`; nothing of it costs anything before it is used.
  *

@@ -83,6 +83,11 @@ export function bringsState({ params: { requestState } }: McpRequest): boolean {
   return typeof requestState === 'string' && requestState.startsWith(PREFIX)
 }
 
+/** Whether it is worth while to look, by the bytes of a body: no client escapes the letters that it echoes. */
+export function mayBringState(body: Buffer): boolean {
+  return body.includes(PREFIX)
+}
+
 /** The members of a retry's `params` that its first request does not have. */
 const RETRY_MEMBERS = ['inputResponses', 'requestState']
 

@@ -8,36 +8,55 @@ import { noteAnswer, type GatewayContext } from './context.js'
 import { hideFlowCookies } from './flow-cookie.js'
 import { identifyUser } from './identify-user.js'
 import { intercept, type Answer } from './intercept.js'
-import { mcpVisitOf, noteMcpRequest, noteSession } from './mcp-visit.js'
+import {
+  isOfMcpClient as isOfMcpClientRequest,
+  mcpVisitOf,
+  noteMcpRequest,
+  noteSession,
+} from './mcp-visit.js'
 import { onTokenRejected } from './on-unauthorized.js'
 import { operationOf } from './operation.js'
 import { enterRoute, watchRoute } from './own-route.js'
 import { parseChallenge } from './parse-challenge.js'
-import { createRequestMcp, userRequired } from './request-mcp.js'
+import { createRequestMcp, isHooked, userRequired, type RequestMcp } from './request-mcp.js'
 import { requireAuthorization } from './require-authorization.js'
 import { resolveServer } from './resolve-server.js'
 import { asksForScope, beginStepUp, insufficientScope, mayStepUp, noteOutcome } from './step-up.js'
 import { refuseMetadata } from './upstream-metadata.js'
-import { createVisit, type Visit } from './visit.js'
+import { contextOf, endVisit, noteArrival, returnToOf, visitOf, type Visit } from './visit.js'
 
 /**
  * Prepares a request for the gateway's handler: resolve server → identify user → attach token (refreshed if
  * near expiry) → watch the response. What fails is answered.
  *
- * @returns whether the handler is to go on
+ * @returns whether the handler is to go on; at once where nothing has to be waited for, as on the gateway's other routes
  */
-export async function serveRequest(context: GatewayContext, req: Request, res: Response): Promise<boolean> {
-  const visit = createVisit(context, req)
-  req.mcp = createRequestMcp(context, req, (error) => {
+export function serveRequest(context: GatewayContext, req: Request, res: Response): true | Promise<boolean> {
+  noteArrival(context, req)
+  if (!isHooked(req)) req.mcp = mcpOf(req) as RequestMcp
+  const { servers, undeclared } = context.config
+  const server = servers && resolveServer(servers, req.path)
+  if (servers !== undefined && server === undefined && !undeclared && !isOfMcpClientRequest(req)) return true
+  return enter(visitOf(context, req), res, server)
+}
+
+/** `req.mcp` of a request that has come by the middleware. */
+export function mcpOf(req: Request): RequestMcp | undefined {
+  const context = contextOf(req)
+  if (context === undefined) return undefined
+  return createRequestMcp(context, req, (error) => {
+    const visit = visitOf(context, req)
     visit.failure = error
-    watchRoute(visit, res)
+    if (req.res !== undefined) watchRoute(visit, req.res)
   })
+}
+
+async function enter(visit: Visit, res: Response, declared: Server | undefined): Promise<boolean> {
+  const { context, req, path } = visit
   try {
-    const { config } = context
-    const servers = config.servers ?? (await config.serversOf(req))
-    const server = resolveServer(servers, req.path)
-    if (server === undefined) await enterRoute(visit, res)
-    else await enterServer(visit, res, server)
+    const { servers, serversOf } = context.config
+    const server = servers === undefined ? resolveServer(await serversOf(req), path) : declared
+    await (server === undefined ? enterRoute(visit, res) : enterServer(visit, res, server))
     return true
   } catch (thrown) {
     sendAnswer(req, res, await failure(visit, thrown))
@@ -48,13 +67,12 @@ export async function serveRequest(context: GatewayContext, req: Request, res: R
 async function enterServer(visit: Visit, res: Response, server: Server): Promise<void> {
   const { context, req } = visit
   visit.server = server
-  refuseMetadata(req.path)
+  refuseMetadata(visit.path)
   const user = await identifyUser(context.config, req)
-  replaceAuthorization(req, undefined)
   hideFlowCookies(req)
   await noteMcpRequest(visit, res, () => user)
   const sent = user === undefined ? undefined : await liveConnection(context, server, user)
-  if (sent !== undefined) replaceAuthorization(req, sent.accessToken)
+  replaceAuthorization(req, sent?.accessToken)
   const operation = (): string => operationOf(req, mcpVisitOf(visit)?.message)
   intercept(
     res,
@@ -79,31 +97,36 @@ async function enterServer(visit: Visit, res: Response, server: Server): Promise
         noteOutcome(context, sent, status, operation)
       }
       noteSession(visit, header)
+      endVisit(visit)
     },
   )
 }
 
 async function onInsufficientScope(
-  { context, req, returnTo }: Visit,
+  visit: Visit,
   server: Server,
   sent: Connection,
   challenge: Challenge,
   operation: string,
 ): Promise<Answer> {
+  const { context, req } = visit
   if (!(await beginStepUp(context, sent, challenge, operation)))
     throw insufficientScope(server, challenge, authorizeUrl(baseUrlOf(context.config, req), server.name))
   const { user } = sent
-  return requireAuthorization(context, req, { server, user, challenge, returnTo: returnTo(), fresh: false })
+  const returnTo = returnToOf(visit)
+  return requireAuthorization(context, req, { server, user, challenge, returnTo, fresh: false })
 }
 
 async function onUnauthorized(
-  { context, req, returnTo }: Visit,
+  visit: Visit,
   server: Server,
   user: string | undefined,
   sent: Connection | undefined,
   challenge: Challenge | undefined,
 ): Promise<Answer> {
+  const { context, req } = visit
   if (user === undefined) throw userRequired(context.config.user === undefined)
-  if (sent !== undefined) return onTokenRejected(context, req, server, sent, challenge, returnTo())
-  return requireAuthorization(context, req, { server, user, challenge, returnTo: returnTo(), fresh: false })
+  const returnTo = returnToOf(visit)
+  if (sent !== undefined) return onTokenRejected(context, req, server, sent, challenge, returnTo)
+  return requireAuthorization(context, req, { server, user, challenge, returnTo, fresh: false })
 }

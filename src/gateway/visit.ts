@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import type { Request } from 'express'
 import type { McpDcrError } from '../errors.js'
 import type { Server } from '../model.js'
@@ -11,37 +12,75 @@ import { publicPath } from './return-path.js'
 export interface Visit {
   readonly context: GatewayContext
   readonly req: Request
-  /** Where the person is, as their browser sees it; undefined where it has no such path. */
-  readonly returnTo: () => string | undefined
-  /** What was asked, for as long as nobody asks the same of another: a declared server, or a path of the gateway. */
-  readonly place: () => string
+  /** At the middleware's own place in the app. */
+  readonly url: string
+  readonly path: string
   /** The declared server whose path it is. */
-  server?: Server
+  server: Server | undefined
+  /** The body that an MCP client has posted, until somebody asks what it says or the response has begun. */
+  posted: Buffer | undefined
   /** What an MCP client asks; undefined where somebody else does, or where that is not known yet. */
-  mcp?: McpVisit
+  mcp: McpVisit | undefined
   /** Why a handler's `req.mcp.fetch` failed last: for want of a sign-in, or otherwise. */
-  failure?: McpDcrError
+  failure: McpDcrError | undefined
 }
 
-const VISIT = Symbol('mcp-dcr.visit')
-type Visited = Request & { [VISIT]?: Visit }
+/** A request that has come by, at the middleware's own place in the app: a handler further down may change its URL. */
+interface Arrival {
+  readonly context: GatewayContext
+  readonly url: string
+  readonly path: string
+}
 
-/** The visit of a request that has come by; of one that has not, a new one. */
+/**
+ * Of every request, and so nothing that refers to it: V8's young collections keep what a WeakMap holds for good.
+ * Not a property of the request: adding one after Express has changed its prototype takes longer than all else here.
+ */
+const arrivals = new WeakMap<IncomingMessage, Arrival>()
+/** Until the response begins. */
+const visits = new WeakMap<IncomingMessage, Visit>()
+
+export function noteArrival(context: GatewayContext, req: Request): void {
+  arrivals.set(req, { context, url: req.url, path: req.path })
+}
+
+/** Whose middleware a request has come by last. */
+export function contextOf(req: IncomingMessage): GatewayContext | undefined {
+  return arrivals.get(req)?.context
+}
+
+/** The visit of a request. */
 export function visitOf(context: GatewayContext, req: Request): Visit {
-  const visit = (req as Visited)[VISIT]
-  return visit?.context === context ? visit : createVisit(context, req)
-}
-
-/** At the middleware's own place in the app: a handler further down sees, and may change, another URL. */
-export function createVisit(context: GatewayContext, req: Request): Visit {
-  const { url, path } = req
+  const known = visits.get(req)
+  if (known?.context === context) return known
+  const arrival = arrivals.get(req)
+  const { url, path } = arrival?.context === context ? arrival : req
   const visit: Visit = {
     context,
     req,
-    returnTo: () => publicPath(baseUrlOf(context.config, req), url),
-    place: () => (visit.server === undefined ? `path ${canonicalPath(path)}` : `server ${visit.server.name}`),
+    url,
+    path,
+    server: undefined,
+    posted: undefined,
+    mcp: undefined,
+    failure: undefined,
   }
-  const visited: Visited = req
-  visited[VISIT] = visit
+  visits.set(req, visit)
   return visit
+}
+
+/** The response has begun: nothing can be answered any more. */
+export function endVisit(visit: Visit): void {
+  visit.posted = undefined
+  visits.delete(visit.req)
+}
+
+/** Where the person is, as their browser sees it; undefined where it has no such path. */
+export function returnToOf({ context, req, url }: Visit): string | undefined {
+  return publicPath(baseUrlOf(context.config, req), url)
+}
+
+/** What was asked, for as long as nobody asks the same of another: a declared server, or a path of the gateway. */
+export function placeOf({ server, path }: Visit): string {
+  return server === undefined ? `path ${canonicalPath(path)}` : `server ${server.name}`
 }

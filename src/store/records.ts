@@ -28,6 +28,8 @@ export interface RecordCollection<T> {
    * @param isGood whether a value that may be out of date will do; otherwise the store is asked
    */
   recall(key: string, isGood: (value: T) => boolean): Promise<Versioned<T> | undefined>
+  /** What {@link recall} has found within that second; undefined where it has to be asked. */
+  recent(key: string): Versioned<T> | undefined
   /** Writes only if the stored version is still `expected` (undefined: the record must be absent); false when it lost. */
   save(key: string, expected: string | undefined, value: T): Promise<boolean>
   /**
@@ -141,6 +143,8 @@ interface OpenedRecord<T> {
   readonly value: Promise<T>
   /** Epoch milliseconds. */
   readonly readAt: number
+  /** Once it is open. */
+  result?: Versioned<T>
 }
 
 interface KeptValue<T> extends Versioned<T> {
@@ -168,10 +172,12 @@ function createCollection<T extends object>(
   async function openRecord(key: string, { data, version }: StoredRecord, readAt = 0): Promise<Versioned<T>> {
     const known = opened.get(key)
     const value = known?.version === version ? known.value : unseal(key, data)
+    const record: OpenedRecord<T> = { version, value, readAt }
     // On a hit too: what was used last is forgotten last.
-    opened.set(key, { version, value, readAt })
+    opened.set(key, record)
     try {
-      return { value: await value, version }
+      record.result = { value: await value, version }
+      return record.result
     } catch (error) {
       opened.delete(key)
       throw error
@@ -266,6 +272,13 @@ function createCollection<T extends object>(
     return before !== undefined && isDeepStrictEqual((await openRecord(key, record)).value, before)
   }
 
+  function recent(key: string): Versioned<T> | undefined {
+    const known = opened.get(key)
+    return known?.result !== undefined && clock() - known.readAt < RECENT && !kept.has(key)
+      ? known.result
+      : undefined
+  }
+
   async function recall(key: string, isGood: (value: T) => boolean): Promise<Versioned<T> | undefined> {
     if (store.shared && clock() - (opened.get(key)?.readAt ?? 0) < RECENT) {
       const recent = await remembered(key)
@@ -325,6 +338,7 @@ function createCollection<T extends object>(
 
   return {
     get,
+    recent,
     recall,
     save,
 
