@@ -7,7 +7,7 @@ import type { ServerResponse } from 'node:http'
  * @param name in lower case
  */
 export function headerValues(res: ServerResponse, explicit: unknown, name: string): string[] {
-  const given = explicitValues(explicit, name)
+  const given = explicit === undefined ? [] : explicitValues(explicit, name)
   return given.length > 0 ? given : strings(res.getHeader(name))
 }
 
@@ -27,5 +27,6 @@ function entriesOf(headers: object): (readonly [unknown, unknown])[] {
 }
 
 function strings(value: unknown): string[] {
+  if (value === undefined) return []
   return [value].flat().filter((item) => typeof item === 'string')
 }

@@ -2,22 +2,33 @@ import type { IncomingMessage } from 'node:http'
 import { replaceHeader } from './replace-header.js'
 
 /**
+ * The whole body of a request, put back as {@link readAhead} does, where all of it is here by now, as that of most
+ * requests is one turn after their head; undefined where it has to be waited for, or may not be read.
+ */
+export function bodyAtHand(req: IncomingMessage): Buffer | undefined {
+  if (!isUntouched(req)) return undefined
+  const announced = Number(req.headers['content-length'] ?? 0)
+  if (announced === 0 || req.readableLength !== announced) return undefined
+  const body = req.read() as Buffer
+  req.unshift(body)
+  return body
+}
+
+/** Whoever has attached a listener for data, or has read to the end, must not be disturbed. */
+function isUntouched(req: IncomingMessage): boolean {
+  return req.readableFlowing === null && !req.readableEnded && !req.destroyed
+}
+
+/**
  * Reads a request's whole body and puts it back, so that whoever reads it next finds it as it came.
  *
  * @param limit in bytes; of a longer body nothing is known, and it is put back as far as it was read
  * @returns the body; undefined where it is empty, longer than the limit, cut off, or is being read by somebody else
  */
 export async function readAhead(req: IncomingMessage, limit: number): Promise<Buffer | undefined> {
-  // Whoever has attached a listener for data, or has read to the end, must not be disturbed.
-  if (req.readableFlowing !== null || req.readableEnded || req.destroyed) return undefined
+  if (!isUntouched(req)) return undefined
   const announced = Number(req.headers['content-length'] ?? 0)
   if (announced > limit) return undefined
-  // Most bodies come with their head, and are here by now; listeners would cost more than all else.
-  if (announced > 0 && req.readableLength === announced) {
-    const body = req.read() as Buffer
-    req.unshift(body)
-    return body
-  }
   return new Promise((resolve) => {
     const chunks: Buffer[] = []
     let size = 0

@@ -222,9 +222,10 @@ export function noteOutcome(
   status: number,
   operationOf: () => string,
 ): void {
+  if (status >= 400) return
   const key = connectionKey(user, server)
   const { tries } = stepUps.known(key)
-  if (tries.length === 0 || status >= 400) return
+  if (tries.length === 0) return
   const operation = operationOf()
   if (!isOneOperation(operation) || !tries.some((it) => it.operation === operation)) return
   stepUps

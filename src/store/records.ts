@@ -481,7 +481,12 @@ export function serverPrefix(server: string): string {
   return `${joinKey([server])}/`
 }
 
+/** What `encodeURIComponent` leaves as it is: most names, and it is asked for several times of each request. */
+const PLAIN = /^[\w.-]*$/
+
 function joinKey(parts: readonly string[]): string {
+  const joined = parts.join('')
+  if (PLAIN.test(joined)) return parts.join('/')
   try {
     return parts.map(encodeURIComponent).join('/')
   } catch (cause) {
