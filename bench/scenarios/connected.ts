@@ -2,7 +2,7 @@ import { compareLoad } from '../compare-load.js'
 import { sendLoad } from '../load.js'
 import { withPair, type Side } from '../pair.js'
 import { PATH } from '../requests.js'
-import { userAt } from '../fixtures.js'
+import { connectionOf, userAt } from '../fixtures.js'
 import { atLeast, atMost, figureRow, type Row, type Scenario } from '../table.js'
 
 const USERS = 100
@@ -14,14 +14,17 @@ const BODY = JSON.stringify({
   params: { name: 'search', arguments: { query: 'the minutes of the last meeting' } },
 })
 
-/** A small tool call of one user after the other. Without the middleware, the client's own token goes upstream. */
+/**
+ * A small tool call of one user after the other. Without the middleware, the client's own token goes upstream: as long
+ * a one as those of the users, so that both gateways send the same.
+ */
 const REQUESTS = Array.from({ length: USERS }, (_, n) => ({
   method: 'POST' as const,
   body: BODY,
   headers: {
     'content-type': 'application/json',
     accept: 'application/json, text/event-stream',
-    authorization: 'Bearer live-client',
+    authorization: `Bearer ${connectionOf(userAt(n), { upstream: '', redirectUri: '' }).accessToken}`,
     'x-user': userAt(n),
   },
 }))

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { readAhead, replaceBody } from '../../src/gateway/read-ahead.js'
+import { bodyAtHand, readAhead, replaceBody } from '../../src/gateway/read-ahead.js'
 import { listen, type TestServer } from '../support/server.js'
 
 let server: TestServer
@@ -78,6 +78,16 @@ it('does not disturb whoever reads already, has read, or is gone', async () => {
   socket.write('llo')
   expect(await read).toBe('hello')
   expect(await readAhead(req, 5)).toBeUndefined()
+})
+
+it('has a body at hand that has come as a whole, and leaves it for the next', async () => {
+  const req = await request('content-length: 5', 'he')
+  expect(bodyAtHand(req)).toBeUndefined()
+  socket.write('llo')
+  while (req.readableLength < 5) await new Promise((resolve) => setImmediate(resolve))
+  expect(bodyAtHand(req)?.toString()).toBe('hello')
+  expect(await text(req)).toBe('hello')
+  expect(bodyAtHand(req)).toBeUndefined()
 })
 
 it('puts another body in its place, with its length', async () => {

@@ -253,6 +253,19 @@ describe('recalled records', () => {
     expect(await connections.recall(ANN, isGood)).toBeUndefined()
   })
 
+  it('are at hand without waiting for a second, until this instance changes them', async () => {
+    const { connections, at } = shared()
+    await connections.save(ANN, undefined, connection)
+    expect(connections.recent(ANN)).toBeUndefined()
+    const first = await connections.recall(ANN, isGood)
+    expect(connections.recent(ANN)).toEqual(first)
+    at(1000)
+    expect(connections.recent(ANN)).toBeUndefined()
+    await connections.recall(ANN, isGood)
+    await connections.save(ANN, first?.version, { ...connection, accessToken: 'plain-2' })
+    expect(connections.recent(ANN)).toBeUndefined()
+  })
+
   it('show at once what this instance has changed', async () => {
     const { connections } = shared()
     await connections.save(ANN, undefined, connection)
