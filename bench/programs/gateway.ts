@@ -25,7 +25,9 @@ export interface GatewaySetting {
   readonly users: number
   /** Whether their tokens have expired. */
   readonly expired?: boolean
-  /** A store that counts how often it is read, instead of the JSON file. */
+  /** Where credentials are kept. Defaults to the JSON file. */
+  readonly store?: 'memory'
+  /** A store that counts how often it is read, instead. */
   readonly counting?: 'one process' | 'shared'
 }
 
@@ -50,15 +52,20 @@ async function start(setting: GatewaySetting): Promise<string> {
 async function mount(app: Express, baseUrl: string, setting: GatewaySetting): Promise<void> {
   const { upstream, users, expired, counting } = setting
   const path = join(temporaryDirectory(), 'store.json')
-  const store = counting === undefined ? openFile(path) : countingStore(counting === 'shared')
+  const isFile = counting === undefined && setting.store === undefined
+  const store = isFile
+    ? openFile(path)
+    : counting === undefined
+      ? memoryStore()
+      : countingStore(counting === 'shared')
   await seed(store, { upstream, redirectUri: `${baseUrl}/api/oauth/callback` }, users, expired)
-  if (counting === undefined) await store.close?.()
+  if (isFile) await store.close?.()
   const dcr = mcpDcr({
     baseUrl,
     servers: { [SERVER]: `${upstream}/mcp` },
     user: (req) => req.get('x-user'),
     encryptionKey: ENCRYPTION_KEY,
-    store: counting === undefined ? path : store,
+    store: isFile ? path : store,
   })
   close = () => dcr.close()
   app.use(dcr)

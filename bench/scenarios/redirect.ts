@@ -9,15 +9,24 @@ import { atMost, exactly, figureRow, ratioRow, type Row, type Scenario } from '.
 /** Of each call of the gateway, in milliseconds. */
 const DELAY = 20
 
-const SIDES = {
-  'mcp-dcr': 'mcp-dcr',
-  v1: { sdk: 'v1', kept: 'for each user' },
-  v2: { sdk: 'v2', kept: 'for each user' },
-  'v1 with all kept': { sdk: 'v1', kept: 'for all' },
-  'v2 with all kept': { sdk: 'v2', kept: 'for all' },
-} satisfies Record<string, GatewaySetting['middleware']>
+type SideSetting = Pick<GatewaySetting, 'middleware' | 'store'>
 
-type Name = keyof typeof SIDES
+/** The SDK's side keeps everything in memory; the JSON file has a registration on disk before it is used. */
+const OURS = {
+  'JSON file': { middleware: 'mcp-dcr' },
+  'memory store': { middleware: 'mcp-dcr', store: 'memory' },
+} satisfies Record<string, SideSetting>
+
+const SDKS = {
+  v1: { middleware: { sdk: 'v1', kept: 'for each user' } },
+  v2: { middleware: { sdk: 'v2', kept: 'for each user' } },
+  'v1 with all kept': { middleware: { sdk: 'v1', kept: 'for all' } },
+  'v2 with all kept': { middleware: { sdk: 'v2', kept: 'for all' } },
+} satisfies Record<string, SideSetting>
+
+type Own = keyof typeof OURS
+type Sdk = keyof typeof SDKS
+type Name = Own | Sdk
 
 /** Of the first user and of the second, in milliseconds; the calls are those behind the first 401. */
 interface Visits {
@@ -37,7 +46,10 @@ export const redirect: Scenario = {
     const gateway = startChild<Gateway>('gateway')
     return withChildren([gateway, upstream], async () => {
       const sides = Object.fromEntries(
-        Object.entries(SIDES).map(([name, side]) => [name, () => visitBoth(upstream, gateway, side)]),
+        Object.entries<SideSetting>({ ...OURS, ...SDKS }).map(([name, side]) => [
+          name,
+          () => visitBoth(upstream, gateway, side),
+        ]),
       ) as Record<Name, () => Promise<Visits>>
       const rounds = quick ? { rounds: 1, warmUp: 1 } : { rounds: 21, warmUp: 3 }
       const results = await interleave(rounds, sides)
@@ -49,41 +61,40 @@ export const redirect: Scenario = {
 function rowsOf(results: Record<Name, Visits[]>, which: keyof Visits): Row[] {
   const figures = (name: Name, figure: keyof Visit): number[] => results[name].map((it) => it[which][figure])
   // Of the first user, what is kept for others makes no difference.
-  const others = Object.keys(SIDES).filter(
-    (name) => name !== 'mcp-dcr' && (which === 'second' || !isKeptForAll(name as Name)),
-  ) as Name[]
+  const others = (Object.keys(SDKS) as Sdk[]).filter((name) => which === 'second' || !isKeptForAll(name))
   const who = which === 'cold' ? 'first user' : 'second user'
   return [
-    figureRow(`calls, ${who}`, figures('mcp-dcr', 'calls'), '', {
+    figureRow(`calls, ${who}`, figures('JSON file', 'calls'), '', {
       goal: exactly(which === 'cold' ? 3 : 0),
       against: others.map((name) => `${median(figures(name, 'calls'))} SDK ${name}`).join(', '),
     }),
-    ...others.map((name) =>
-      ratioRow({
-        measure: `time, ${who}`,
-        unit: 'ms',
-        ours: figures('mcp-dcr', 'milliseconds'),
-        against: figures(name, 'milliseconds'),
-        side: `SDK ${name}`,
-        goal: isKeptForAll(name) ? undefined : atMost(1),
-      }),
+    ...(Object.keys(OURS) as Own[]).flatMap((own) =>
+      others.map((name) =>
+        ratioRow({
+          measure: `time, ${who}, ${own}`,
+          unit: 'ms',
+          ours: figures(own, 'milliseconds'),
+          against: figures(name, 'milliseconds'),
+          side: `SDK ${name}`,
+          goal: isKeptForAll(name) ? undefined : atMost(1),
+        }),
+      ),
     ),
   ]
 }
 
-function isKeptForAll(name: Name): boolean {
-  const side = SIDES[name]
-  return typeof side === 'object' && side.kept === 'for all'
+function isKeptForAll(name: Sdk): boolean {
+  return SDKS[name].middleware.kept === 'for all'
 }
 
 /** A gateway and an upstream that know nothing of each other, and two users. */
 async function visitBoth(
   upstream: Child<Upstream>,
   gateway: Child<Gateway>,
-  middleware: GatewaySetting['middleware'],
+  side: SideSetting,
 ): Promise<Visits> {
   const origin = await upstream.ask('start', DELAY)
-  const url = await gateway.ask('start', { upstream: origin, middleware, by: 'fetch', users: 0 })
+  const url = await gateway.ask('start', { upstream: origin, ...side, by: 'fetch', users: 0 })
   const visit = async (user: string): Promise<Visit> => {
     const before = await calls(upstream)
     const startedAt = performance.now()
