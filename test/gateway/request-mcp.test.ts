@@ -9,8 +9,9 @@ it.each(EXPRESSES)(
   'req.mcp of %s is no property of the request, until somebody sets it',
   async (_title, anExpress) => {
     const mcp = { fetch }
-    hookRequests(anExpress.request, (req) => (req.path === '/' ? mcp : undefined))
     const app = anExpress()
+    // The app's own: that of Express is every other test's too.
+    hookRequests(app.request, (req) => (req.path === '/' ? mcp : undefined))
     app.use((req, res) => {
       const seen = [
         isHooked(req),
