@@ -13,7 +13,7 @@ import {
   type McpMessage,
   type McpRequest,
 } from './mcp-message.js'
-import { bodyAtHand, readAhead, replaceBody } from './read-ahead.js'
+import { readAhead, replaceBody } from './read-ahead.js'
 import {
   bringsState,
   isDeclined,
@@ -46,7 +46,7 @@ export async function noteMcpRequest(
   if (req.method !== 'POST') return
   let message = parsedMcpMessage(req)
   if (message === undefined && isOfMcpClient(req)) {
-    const body = isCompressed(req) ? undefined : (bodyAtHand(req) ?? (await readAhead(req, MAX_BODY)))
+    const body = isCompressed(req) ? undefined : await readAhead(req, MAX_BODY)
     // Of most requests nobody will ask what they say: only what a retry brings back is needed now.
     if (body !== undefined && !mayBringState(body)) {
       visit.posted = body
@@ -143,7 +143,7 @@ async function openRequestState(
   await awaitSignIn(context, req, res, user, request, state)
   const { id, method, params } = request
   const restored = { jsonrpc: '2.0', id, method, params: restoredParams(params, state) }
-  if (parsedMcpMessage(req) === undefined) replaceBody(req, Buffer.from(JSON.stringify(restored)))
+  if (parsedMcpMessage(req) === undefined) await replaceBody(req, Buffer.from(JSON.stringify(restored)))
   else req.body = inTheFormOf(req.body, restored)
   return state
 }

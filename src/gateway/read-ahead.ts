@@ -2,24 +2,6 @@ import type { IncomingMessage } from 'node:http'
 import { replaceHeader } from './replace-header.js'
 
 /**
- * The whole body of a request, put back as {@link readAhead} does, where all of it is here by now, as that of most
- * requests is one turn after their head; undefined where it has to be waited for, or may not be read.
- */
-export function bodyAtHand(req: IncomingMessage): Buffer | undefined {
-  if (!isUntouched(req)) return undefined
-  const announced = Number(req.headers['content-length'] ?? 0)
-  if (announced === 0 || req.readableLength !== announced) return undefined
-  const body = req.read() as Buffer
-  req.unshift(body)
-  return body
-}
-
-/** Whoever has attached a listener for data, or has read to the end, must not be disturbed. */
-function isUntouched(req: IncomingMessage): boolean {
-  return req.readableFlowing === null && !req.readableEnded && !req.destroyed
-}
-
-/**
  * Reads a request's whole body and puts it back, so that whoever reads it next finds it as it came.
  *
  * @param limit in bytes; of a longer body nothing is known, and it is put back as far as it was read
@@ -29,6 +11,25 @@ export async function readAhead(req: IncomingMessage, limit: number): Promise<Bu
   if (!isUntouched(req)) return undefined
   const announced = Number(req.headers['content-length'] ?? 0)
   if (announced > limit) return undefined
+  const body = bodyAtHand(req, announced) ?? (await waitForBody(req, limit))
+  await settled()
+  return body
+}
+
+/** Whoever has attached a listener for data, or has read to the end, must not be disturbed. */
+function isUntouched(req: IncomingMessage): boolean {
+  return req.readableFlowing === null && !req.readableEnded && !req.destroyed
+}
+
+/** All of it, where it is here by now, as that of most requests is one turn after their head. */
+function bodyAtHand(req: IncomingMessage, announced: number): Buffer | undefined {
+  if (announced === 0 || req.readableLength !== announced) return undefined
+  const body = req.read() as Buffer
+  req.unshift(body)
+  return body
+}
+
+function waitForBody(req: IncomingMessage, limit: number): Promise<Buffer | undefined> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = []
     let size = 0
@@ -38,7 +39,7 @@ export async function readAhead(req: IncomingMessage, limit: number): Promise<Bu
       const body = Buffer.concat(chunks)
       // In the same turn in which it was read to its end, or the stream would have ended by the next.
       if (size > 0) req.unshift(body)
-      resolve(isWhole ? body : undefined)
+      resolve(isWhole && size > 0 ? body : undefined)
     }
     const abort = (): void => finish(false)
     const read = (): void => {
@@ -55,10 +56,19 @@ export async function readAhead(req: IncomingMessage, limit: number): Promise<Bu
 }
 
 /** Puts another body in the place of one that {@link readAhead} has put back. */
-export function replaceBody(req: IncomingMessage, body: Buffer): void {
+export async function replaceBody(req: IncomingMessage, body: Buffer): Promise<void> {
   req.read()
   req.unshift(body)
   if (req.headers['content-length'] !== undefined) {
     replaceHeader(req, 'content-length', String(body.length))
   }
+  await settled()
+}
+
+/**
+ * A stream looks for a reader in the tick after something was put back. One that comes earlier would be given the body
+ * before a proxy's own request has its socket: then it is too late for the proxy's handlers to change that one's head.
+ */
+function settled(): Promise<void> {
+  return new Promise((resolve) => process.nextTick(resolve))
 }

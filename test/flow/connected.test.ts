@@ -1,5 +1,6 @@
 import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
+import { createProxyMiddleware } from 'http-proxy-middleware'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { gate } from '../store/support.js'
 import { createPerson, type Person } from '../support/person.js'
@@ -74,6 +75,40 @@ describe('a connected user', () => {
     const result = await client.callTool({ name: 'whoami', arguments: {} })
     expect(JSON.stringify(result.content)).toContain('alice')
     await client.close()
+  })
+
+  it('leaves a proxy’s handlers the time to change the head of what they send', async () => {
+    const proxied = await startDcrGateway({
+      servers: { notes: world.mcpServer.url },
+      mountServers: false,
+      routes: (app) =>
+        app.use(
+          '/mcp/notes',
+          createProxyMiddleware({
+            target: world.mcpServer.url,
+            changeOrigin: true,
+            // Called once the proxy's own request has its socket: too late, where its body has begun by then.
+            on: { proxyReq: (upstream) => upstream.removeHeader('x-user') },
+          }),
+        ),
+    })
+    alice.setCookie(proxied.url, 'user=alice; Path=/')
+    await alice.signIn(`${proxied.url}/mcp/notes/page`)
+    for (const body of [INITIALIZE, INITIALIZE.replace('"1"', '"2"')]) {
+      const answer = await fetch(`${proxied.url}/mcp/notes`, {
+        method: 'POST',
+        headers: {
+          'content-type': 'application/json',
+          accept: 'application/json, text/event-stream',
+          'x-user': 'alice',
+        },
+        body,
+      })
+      expect([answer.status, await answer.text()]).toEqual([200, expect.stringContaining('protocolVersion')])
+    }
+    const posted = world.mcpServer.requests.filter(({ method }) => method === 'POST')
+    expect(posted.map(({ headers }) => headers['x-user'])).toEqual([undefined, undefined])
+    await proxied.close()
   })
 
   it('never lends the token to another user, nor to nobody', async () => {

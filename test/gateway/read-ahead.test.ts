@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { bodyAtHand, readAhead, replaceBody } from '../../src/gateway/read-ahead.js'
+import { readAhead, replaceBody } from '../../src/gateway/read-ahead.js'
 import { listen, type TestServer } from '../support/server.js'
 
 let server: TestServer
@@ -80,20 +80,33 @@ it('does not disturb whoever reads already, has read, or is gone', async () => {
   expect(await readAhead(req, 5)).toBeUndefined()
 })
 
-it('has a body at hand that has come as a whole, and leaves it for the next', async () => {
-  const req = await request('content-length: 5', 'he')
-  expect(bodyAtHand(req)).toBeUndefined()
-  socket.write('llo')
+it('has waited for nothing where the body has come as a whole, and leaves it for the next', async () => {
+  const req = await request('content-length: 5', 'hello')
   while (req.readableLength < 5) await new Promise((resolve) => setImmediate(resolve))
-  expect(bodyAtHand(req)?.toString()).toBe('hello')
+  const body = readAhead(req, 5)
+  expect(req.listenerCount('readable')).toBe(0)
+  expect((await body)?.toString()).toBe('hello')
   expect(await text(req)).toBe('hello')
-  expect(bodyAtHand(req)).toBeUndefined()
+})
+
+it.each<[string, (req: IncomingMessage) => Promise<unknown>]>([
+  ['looked at', (req) => readAhead(req, 5)],
+  ['replaced', (req) => replaceBody(req, Buffer.from('hello'))],
+])('a body that was %s is given to its reader no earlier than another one', async (_name, put) => {
+  const req = await request('content-length: 5', 'hello')
+  while (req.readableLength < 5) await new Promise((resolve) => setImmediate(resolve))
+  await put(req)
+  const order: string[] = []
+  process.nextTick(() => order.push('what was begun before'))
+  req.on('data', () => order.push('the body'))
+  await once(req, 'end')
+  expect(order).toEqual(['what was begun before', 'the body'])
 })
 
 it('puts another body in its place, with its length', async () => {
   const req = await request('content-length: 5', 'hello')
   await readAhead(req, 5)
-  replaceBody(req, Buffer.from('good day'))
+  await replaceBody(req, Buffer.from('good day'))
   expect(req.headers['content-length']).toBe('8')
   expect(await text(req)).toBe('good day')
 })
