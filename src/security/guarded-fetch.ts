@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import type { Agent } from 'undici'
 import { McpDcrError } from '../errors.js'
 import { assertEndpointUrl, shown } from './endpoint-url.js'
@@ -67,7 +68,10 @@ export function createGuardedFetch(options: GuardedFetchOptions): GuardedFetch {
         await response.body?.cancel()
         return new Response(null, { status: response.status, headers: response.headers })
       }
-      return await buffered(response, url, maxBytes)
+      const answer = await buffered(response, url, maxBytes)
+      // In this turn the connection is not free yet: the next request to this origin would open another one.
+      await setImmediate()
+      return answer
     } catch (error) {
       if (error instanceof McpDcrError) throw error
       if (abort.isLate()) throw timedOut(url, timeout)

@@ -56,6 +56,13 @@ describe('an answer is passed on', () => {
     ])
   })
 
+  it('once its connection can be used again: the next request opens none', async () => {
+    const { port, connections } = await serve((_req, res) => void res.end('{}'))
+    const fetch = createGuardedFetch({ timeout: 10_000, allowPrivateNetworks: [] })
+    for (const path of ['1', '2', '3']) await fetch(`http://127.0.0.1:${port}/${path}`, undefined, 'loopback')
+    expect(connections()).toBe(1)
+  })
+
   it('sent in chunks', async () => {
     const { port } = await serve((_req, res) => {
       res.write('{"a":')
