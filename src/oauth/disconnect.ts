@@ -26,7 +26,7 @@ export async function disconnect(context: OAuthContext, server: Server, user: st
     if (held.unopened === undefined) await revokeTokens(context, server, held.value)
     else warnOfUnopened(context, held)
     // A sign-in in the meantime is a connection of its own, and stays.
-    const isDeleted = await connections.delete(key, held.version)
+    const isDeleted = await connections.delete(key, held)
     if (isDeleted) context.emit({ type: 'disconnected', ...connectionEvent(held.value) })
     context.logger.info('disconnected', { server: server.name })
     return true
@@ -55,7 +55,7 @@ export async function forgetServer(
       if (held === undefined) return
       if (held.unopened === undefined) await deleteQuietly(context, held.value)
       else warnOfUnopened(context, held)
-      const isDeleted = await registrations.delete(key, held.version)
+      const isDeleted = await registrations.delete(key, held)
       const client = JSON.stringify([held.value.issuer, held.value.clientId])
       if (!isDeleted || told.has(client)) return
       told.add(client)

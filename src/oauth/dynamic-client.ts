@@ -235,11 +235,12 @@ const MAX_MOVES = 16
 async function move(
   { records: { registrations } }: OAuthContext,
   from: string,
-  { value, version }: Versioned<Registration>,
+  held: Versioned<Registration>,
   to: string,
   redirectUri: string,
 ): Promise<void> {
+  const { value } = held
   const movedFrom = [...(value.movedFrom ?? []), value.redirectUri].slice(-MAX_MOVES)
   const moved = { ...value, redirectUri, movedFrom }
-  if (await registrations.save(to, undefined, moved)) await registrations.delete(from, version)
+  if (await registrations.save(to, undefined, moved)) await registrations.delete(from, held)
 }

@@ -209,7 +209,7 @@ async function save(
     const before = await records.connections.getOrBare(key)
     // What the person refused is settled once they sign in of their own accord, not by a step-up to something else.
     const saved = demandedScope === undefined ? connection : withRefusals(connection, before?.value)
-    if (await records.connections.save(key, before?.version, saved)) return
+    if (await records.connections.save(key, before, saved)) return
   }
   throw new McpDcrError('store_write_failed', 'The connection kept changing while it was saved.', {
     server: connection.server,

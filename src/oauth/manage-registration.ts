@@ -291,7 +291,7 @@ async function absorb(
       ...(remember && remembered(before.value, changes, remote)),
     }
     if (JSON.stringify(changed) === JSON.stringify(before.value)) return { held: before, remote }
-    const isSaved = await registrations.saveOrKeep(key, before.version, changed)
+    const isSaved = await registrations.saveOrKeep(key, before, changed)
     const latest = await registrations.get(key)
     if (latest === undefined) break
     if (isSaved) return { held: latest, remote }

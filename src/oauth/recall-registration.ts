@@ -80,7 +80,7 @@ async function renewIfDue(context: OAuthContext, { key, value }: FoundRegistrati
     const after = await replaceOrKeep(context, key, held)
     if (!isDue(after.value, clock())) return after.value
     const tried = { ...after.value, renewalTriedAt: clock() }
-    await records.registrations.save(key, after.version, tried)
+    await records.registrations.save(key, after, tried)
     return tried
   }
   return withRegistrationLease(context, value, renew, `renew ${key}`)
@@ -124,9 +124,9 @@ export async function forgetClient(
     const current = refused.find(({ key, value }) => !isReplaced(key, value))
     if (current !== undefined) await noteUnusable(context, current.value)
     const deleted: Registration[] = []
-    for (const { key, value, version } of refused) {
-      await deleteQuietly(context, value)
-      if (await context.records.registrations.delete(key, version)) deleted.push(value)
+    for (const found of refused) {
+      await deleteQuietly(context, found.value)
+      if (await context.records.registrations.delete(found.key, found)) deleted.push(found.value)
     }
     // One client, wherever it was kept.
     if (deleted[0] !== undefined) emitRegistration(context, 'registration_deleted', deleted[0])

@@ -77,7 +77,7 @@ async function refreshUnderLease(
   }
   // A failed save fails the call (SPEC 38). Using the old token again would have the whole grant revoked.
   const { connections } = context.records
-  const isSaved = await connections.saveOrKeep(key, held.version, refreshed, () =>
+  const isSaved = await connections.saveOrKeep(key, held, refreshed, () =>
     context.emit({ type: 'refreshed', ...connectionEvent(refreshed) }),
   )
   return isSaved ? refreshed : (await connections.get(key))?.value
@@ -140,7 +140,7 @@ export async function needsAuthorization(
   reason: string,
 ): Promise<Connection | undefined> {
   const { accessToken: _a, refreshToken: _r, expiresAt: _e, ...kept } = held.value
-  const isSaved = await records.connections.save(key, held.version, {
+  const isSaved = await records.connections.save(key, held, {
     ...kept,
     status: 'needs_authorization',
     reason,

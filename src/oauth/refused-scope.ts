@@ -24,7 +24,7 @@ export async function rememberRefusal(context: OAuthContext, flow: PendingFlow):
     if (held === undefined || !isOfSameIssuer(held.value, flow)) return
     const others = held.value.refusedScopes?.filter((scope) => scope !== demandedScope) ?? []
     const refusedScopes = [...others, demandedScope].slice(-MAX_REFUSALS)
-    await connections.save(key, held.version, { ...held.value, refusedScopes })
+    await connections.save(key, held, { ...held.value, refusedScopes })
   })
 }
 

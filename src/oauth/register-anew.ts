@@ -48,12 +48,12 @@ export async function registerAnew(
     createdAt: context.clock(),
     ...(scope !== undefined && { scope }),
   }
-  if (!(await registrations.save(key, before?.version, marker))) throw lostRace(server)
-  const version = (await registrations.get(key))?.version
+  if (!(await registrations.save(key, before, marker))) throw lostRace(server)
+  const marked = await registrations.get(key)
   try {
     const registration = await registerOnceAdjusted(context, request, marker)
     noteWorked(context, attempt)
-    const isSaved = await registrations.save(key, version, registration).catch(async (error: unknown) => {
+    const isSaved = await registrations.save(key, marked, registration).catch(async (error: unknown) => {
       await discard(context, registration)
       throw error
     })
@@ -68,7 +68,7 @@ export async function registerAnew(
     // An answer that refuses leaves no client behind; without one that can be read there may be one, so the marker stays.
     const unanswered = failureOf(error)?.unanswered ?? isStoreFailure(error)
     noteFailed(context, attempt, error, unanswered)
-    await removeMarker(context, key, version, before?.value, !unanswered).catch(() => undefined)
+    await removeMarker(context, key, marked, before?.value, !unanswered).catch(() => undefined)
     throw error
   }
 }
@@ -258,17 +258,17 @@ async function discard(context: OAuthContext, registration: Registration): Promi
 async function removeMarker(
   { records: { registrations }, clock }: OAuthContext,
   key: string,
-  version: string | undefined,
+  marked: Versioned<Registration> | undefined,
   before: Registration | undefined,
   answered: boolean,
 ): Promise<void> {
   if (before?.status === 'registered' && before.clientId !== undefined) {
     const restored = answered ? before : { ...before, cutOffAt: clock() }
-    if (await registrations.save(key, version, restored)) {
+    if (await registrations.save(key, marked, restored)) {
       await registrations.delete(formerRegistrationKey(key, before.clientId))
     }
   } else if (answered) {
-    await registrations.delete(key, version)
+    await registrations.delete(key, marked)
   }
 }
 
@@ -286,7 +286,7 @@ async function keepFormer(
   const own = formerRegistrationKey(key, registration.clientId)
   // That an earlier attempt was cut off is said until another client is there, no longer.
   const { cutOffAt: _, ...former } = registration
-  await registrations.save(own, (await registrations.get(own))?.version, former)
+  await registrations.save(own, await registrations.get(own), former)
   const used = await clientsInUse(context, registration.server)
   const unused = []
   for await (const record of registrations.list(formerRegistrationKey(key, ''))) {
@@ -295,11 +295,11 @@ async function keepFormer(
   unused.sort((a, b) => b.value.createdAt - a.value.createdAt)
   const oldest = unused.slice(MAX_FORMER - 1)
   await Promise.all(
-    oldest.map(async ({ key: oldKey, version, value }) => {
+    oldest.map(async (old) => {
       // One that cannot be reached for now is tried again when the next client is replaced.
-      if (!(await deleteQuietly(context, value))) return
-      const isDeleted = await registrations.delete(oldKey, version)
-      if (isDeleted) emitRegistration(context, 'registration_deleted', value)
+      if (!(await deleteQuietly(context, old.value))) return
+      const isDeleted = await registrations.delete(old.key, old)
+      if (isDeleted) emitRegistration(context, 'registration_deleted', old.value)
     }),
   )
 }
@@ -329,8 +329,8 @@ export async function dropManagement(context: OAuthContext, key: string): Promis
   const { registrationAccessToken: _, registrationClientUri: __, ...bare } = held.value
   const used = await clientsInUse(context, bare.server)
   if (used.has(bare.clientId)) {
-    await registrations.save(key, held.version, bare)
-  } else if (await registrations.delete(key, held.version)) {
+    await registrations.save(key, held, bare)
+  } else if (await registrations.delete(key, held)) {
     emitRegistration(context, 'registration_deleted', bare)
   }
 }

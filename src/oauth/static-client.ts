@@ -56,7 +56,7 @@ export async function bindStaticClient(
     createdAt: clock(),
     clientId,
   }
-  if (await registrations.save(key, held?.version, binding)) return
+  if (await registrations.save(key, held, binding)) return
   const other = await registrations.get(key)
   if (other !== undefined) assertBound(other.value, issuer)
 }

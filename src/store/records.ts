@@ -30,8 +30,14 @@ export interface RecordCollection<T> {
   recall(key: string, isGood: (value: T) => boolean): Promise<Versioned<T> | undefined>
   /** What {@link recall} has found within that second; undefined where it has to be asked. */
   recent(key: string): Versioned<T> | undefined
-  /** Writes only if the stored version is still `expected` (undefined: the record must be absent); false when it lost. */
-  save(key: string, expected: string | undefined, value: T): Promise<boolean>
+  /**
+   * Writes only if what is stored is still what is `held`, sealed anew or not: whoever holds a record across a network
+   * call need not keep others from sealing it anew.
+   *
+   * @param held undefined: the record must be absent
+   * @returns false when it lost
+   */
+  save(key: string, held: MaybeOpened<T> | undefined, value: T): Promise<boolean>
   /**
    * As {@link save}, for what cannot be had again, such as a rotated token: where the store fails, this rejects,
    * and the value is held in memory, taken for the stored one, and saved when the record is next asked for, or a moment
@@ -39,9 +45,13 @@ export interface RecordCollection<T> {
    *
    * @param onSaved called once the value is stored, now or later
    */
-  saveOrKeep(key: string, expected: string, value: T, onSaved?: () => void): Promise<boolean>
-  /** True for the one caller that removed it. */
-  delete(key: string, expected?: string): Promise<boolean>
+  saveOrKeep(key: string, held: Versioned<T>, value: T, onSaved?: () => void): Promise<boolean>
+  /**
+   * True for the one caller that removed it.
+   *
+   * @param held as for {@link save}. Defaults to whatever is stored
+   */
+  delete(key: string, held?: MaybeOpened<T>): Promise<boolean>
   /** As {@link get}, but a record that does not open comes without its secrets, and with the error. */
   getOrBare(key: string): Promise<MaybeOpened<T> | undefined>
   /**
@@ -80,7 +90,8 @@ export interface ResealOutcome extends ResealReport {
   readonly records: number
   /** How many of them hold something sealed, and open. */
   readonly opened: number
-  readonly doNotOpen: readonly { readonly key: string; readonly version: string }[]
+  /** Deletes what did not open, unless it has changed since. */
+  deleteUnopened(): Promise<void>
 }
 
 /** A registration, and where it is kept. */
@@ -147,9 +158,10 @@ interface OpenedRecord<T> {
   result?: Versioned<T>
 }
 
-interface KeptValue<T> extends Versioned<T> {
-  /** What it replaces, where that is known. */
-  readonly before: T | undefined
+interface KeptValue<T> {
+  readonly value: T
+  /** What it replaces. */
+  readonly held: Versioned<T>
   readonly onSaved: () => void
 }
 
@@ -160,7 +172,7 @@ function createCollection<T extends object>(
   const secretFields: readonly string[] = SECRET_FIELDS[collection]
   // Promises, so that concurrent readers of one version share the opening and the object.
   const opened = new BoundedMap<string, OpenedRecord<T>>(MAX_OPENED)
-  /** What could not be saved, with the version that it replaces. */
+  /** What could not be saved, with what it replaces. */
   const kept = new BoundedMap<string, KeptValue<T>>(MAX_KEPT)
   /** What the log was told of. */
   const leftOut = new BoundedMap<string, true>(MAX_KEPT)
@@ -205,7 +217,7 @@ function createCollection<T extends object>(
     }
   }
 
-  function bare(data: RecordData): T {
+  function bare(data: object): T {
     const readable = Object.entries(data).filter(([name]) => !secretFields.includes(name))
     return deepFreeze(Object.fromEntries(readable)) as T
   }
@@ -224,7 +236,7 @@ function createCollection<T extends object>(
   /** What was read last, or could not be saved. */
   async function remembered(key: string): Promise<Versioned<T> | undefined> {
     const unsaved = kept.get(key)
-    if (unsaved !== undefined) return { value: unsaved.value, version: unsaved.version }
+    if (unsaved !== undefined) return { value: unsaved.value, version: unsaved.held.version }
     const known = opened.get(key)
     return known && { value: await known.value, version: known.version }
   }
@@ -239,7 +251,7 @@ function createCollection<T extends object>(
   }
 
   async function seal(key: string, value: T): Promise<RecordData> {
-    const data = Object.fromEntries(Object.entries(value).filter(([, content]) => content !== undefined))
+    const data: Record<string, unknown> = withoutUndefined(value)
     for (const field of secretFields) {
       const secret: unknown = data[field]
       if (typeof secret === 'string') data[field] = await sealer.seal(secret, [collection, key, field])
@@ -249,27 +261,60 @@ function createCollection<T extends object>(
 
   async function get(key: string): Promise<Versioned<T> | undefined> {
     const changesBefore = changes
+    // Before the record is read, which may be older than what is kept from then on.
+    const unsaved = kept.get(key)
     const record = await store.get(collection, key)
     if (record === undefined) {
       forget(key)
       return undefined
     }
-    const unsaved = kept.get(key)
     if (unsaved === undefined) return openRecord(key, record, changes === changesBefore ? clock() : 0)
     const { version } = record
-    if (unsaved.version === version || (await isResealed(key, record, unsaved))) {
-      const isSaved = await save(key, version, unsaved.value).catch(() => undefined)
+    if (unsaved.held.version === version || (await isResealed(key, record, unsaved.held))) {
+      const isSaved = await write(key, version, unsaved.value).catch(() => undefined)
       if (isSaved === undefined) return { value: unsaved.value, version }
-      if (isSaved) unsaved.onSaved()
+      if (isSaved) settle(key, unsaved, true)
+    } else {
+      // Saved all the same, its answer lost; or somebody else has changed the record meanwhile.
+      settle(key, unsaved, await isResealed(key, record, unsaved))
     }
-    // Saved now, or somebody else has changed the record meanwhile.
-    kept.delete(key)
     return get(key)
   }
 
-  /** Whether a record is what an unsaved value is to replace, but for its seals. */
-  async function isResealed(key: string, record: StoredRecord, { before }: KeptValue<T>): Promise<boolean> {
-    return before !== undefined && isDeepStrictEqual((await openRecord(key, record)).value, before)
+  /** Whether a record is what is held, but for its seals. Where one of the two does not open, the rest has to do. */
+  async function isResealed(
+    key: string,
+    record: StoredRecord,
+    held: Pick<MaybeOpened<T>, 'value' | 'unopened'>,
+  ): Promise<boolean> {
+    if (sealedValues(record.data, secretFields).length === 0) return false
+    const stored = await openOrBare(key, record)
+    const isWhole = stored.unopened === undefined && held.unopened === undefined
+    return isWhole
+      ? isDeepStrictEqual(stored.value, held.value)
+      : isDeepStrictEqual(bare(record.data), bare(held.value))
+  }
+
+  /** Changes the record of the version that is held, or of the one to which that was sealed anew. */
+  async function change(
+    key: string,
+    held: MaybeOpened<T> | undefined,
+    changeVersion: (version: string | undefined) => Promise<boolean>,
+  ): Promise<boolean> {
+    for (let version = held?.version; !(await changeVersion(version));) {
+      const record = held && (await store.get(collection, key))
+      if (record === undefined || record.version === version) return false
+      if (!(await isResealed(key, record, held as MaybeOpened<T>))) return false
+      version = record.version
+    }
+    return true
+  }
+
+  /** Tells once what has become of a value that could not be saved. */
+  function settle(key: string, unsaved: KeptValue<T>, isSaved: boolean): void {
+    if (kept.get(key) !== unsaved) return
+    kept.delete(key)
+    if (isSaved) unsaved.onSaved()
   }
 
   function recent(key: string): Versioned<T> | undefined {
@@ -293,12 +338,24 @@ function createCollection<T extends object>(
     }
   }
 
-  async function save(key: string, expected: string | undefined, value: T): Promise<boolean> {
-    const isSaved = await store.compareAndSet(collection, key, expected, await seal(key, value))
+  async function write(key: string, expected: string | undefined, value: T): Promise<boolean> {
+    const isWritten = await store.compareAndSet(collection, key, expected, await seal(key, value))
     changed(key)
+    return isWritten
+  }
+
+  async function save(key: string, held: MaybeOpened<T> | undefined, value: T): Promise<boolean> {
+    const isSaved = await change(key, held, (version) => write(key, version, value))
     // What it has replaced is not to be saved any more.
     if (isSaved) kept.delete(key)
     return isSaved
+  }
+
+  async function remove(key: string, expected: string | undefined): Promise<boolean> {
+    const isRemoved = await store.delete(collection, key, expected)
+    changed(key)
+    if (isRemoved) kept.delete(key)
+    return isRemoved
   }
 
   /** Until all is saved. One loop for all that is kept. */
@@ -342,25 +399,23 @@ function createCollection<T extends object>(
     recall,
     save,
 
-    async saveOrKeep(key, version, value, onSaved = () => undefined) {
-      const known = opened.get(key)
-      const before = known?.version === version ? await known.value : undefined
-      kept.set(key, { version, value: deepFreeze(value), before, onSaved })
-      const isSaved = await save(key, version, value).catch((error: unknown) => {
+    async saveOrKeep(key, held, given, onSaved = () => undefined) {
+      const value = deepFreeze(withoutUndefined(given)) as T
+      const unsaved: KeptValue<T> = { value, held, onSaved }
+      kept.set(key, unsaved)
+      try {
+        const isSaved = await change(key, held, (version) => write(key, version, value))
+        if (isSaved) settle(key, unsaved, true)
+        // It may be saved by now by whoever has asked for the record meanwhile.
+        else await get(key)
+        return isSaved
+      } catch (error) {
         void retry()
         throw error
-      })
-      kept.delete(key)
-      if (isSaved) onSaved()
-      return isSaved
+      }
     },
 
-    async delete(key, expected) {
-      const removed = await store.delete(collection, key, expected)
-      changed(key)
-      if (removed) forget(key)
-      return removed
-    },
+    delete: (key, held) => change(key, held, (version) => remove(key, version)),
 
     getOrBare,
 
@@ -368,8 +423,8 @@ function createCollection<T extends object>(
       for await (const { key, ...record } of stored(prefix)) {
         const unsaved = kept.get(key)
         const { value, version, unopened } =
-          unsaved?.version === record.version
-            ? { ...unsaved, unopened: undefined }
+          unsaved?.held.version === record.version
+            ? { value: unsaved.value, version: record.version, unopened: undefined }
             : await openOrBare(key, record)
         if (unopened === undefined) yield { key, value, version }
         else tellOnce(key, record, unopened)
@@ -409,9 +464,14 @@ function createCollection<T extends object>(
       await forEachOf(earlier, RESEALED_AT_ONCE, async (key) => {
         const held = await getOrBare(key)
         if (held === undefined || held.unopened !== undefined) return
-        if (await save(key, held.version, held.value)) resealed++
+        if (await write(key, held.version, held.value)) resealed++
       })
-      return { resealed, unopened, damaged, records, opened, doNotOpen }
+      return {
+        ...{ resealed, unopened, damaged, records, opened },
+        async deleteUnopened() {
+          for (const { key, version } of doNotOpen) await remove(key, version)
+        },
+      }
     },
   }
 }
@@ -455,6 +515,10 @@ export function checkSealed(
       if (!sealer.knows(keyId)) throw keyMismatch(keyId)
     }
   }
+}
+
+function withoutUndefined(value: object): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(value).filter(([, content]) => content !== undefined))
 }
 
 function sealedValues(data: RecordData, fields: readonly string[]): string[] {

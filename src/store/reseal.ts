@@ -31,7 +31,6 @@ export interface ResealedStore extends ResealReport {
   readonly records: number
   /** How many of them hold something sealed, and open. None where others do not: then it is the key that is wrong. */
   readonly opened: number
-  /** Deletes what did not open, unless it has changed since. */
   deleteUnopened(): Promise<void>
 }
 
@@ -48,8 +47,8 @@ export async function resealAll({ registrations, connections }: Records): Promis
     records: one.records + other.records,
     opened: one.opened + other.opened,
     async deleteUnopened() {
-      for (const { key, version } of one.doNotOpen) await registrations.delete(key, version)
-      for (const { key, version } of other.doNotOpen) await connections.delete(key, version)
+      await one.deleteUnopened()
+      await other.deleteUnopened()
     },
   }
 }

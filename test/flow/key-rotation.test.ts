@@ -2,13 +2,13 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { memoryStore } from '../../src/index.js'
+import { memoryStore, type McpDcrEvent } from '../../src/index.js'
 import type { CredentialStore } from '../../src/store/contract.js'
 import { gate } from '../store/support.js'
 import { startDcrGateway, type DcrGateway } from '../support/dcr-gateway.js'
 import { startWorld, type World } from '../support/gateway.js'
 import { createPerson, type Person } from '../support/person.js'
-import { browserOf, connect, NOTES_PAGE } from '../support/visit.js'
+import { browserOf, connect, NOTES_PAGE, tokenRequests } from '../support/visit.js'
 
 const OLD = 'an old key of more than 32 characters'
 const NEW = 'a new key that has more than 32 characters'
@@ -88,10 +88,12 @@ describe('two instances on one store', () => {
   /** Each browser's requests go where it is told. */
   let hosts: Record<string, string>
   const people: Person[] = []
+  const events: McpDcrEvent[] = []
 
   beforeEach(async () => {
     now = Date.now()
     people.length = 0
+    events.length = 0
     hosts = {}
     url = ''
     const clock = (): number => now
@@ -110,7 +112,12 @@ describe('two instances on one store', () => {
   function startInstance(encryptionKey: string[] | string, port?: number): Promise<DcrGateway> {
     return startDcrGateway({
       servers: { notes: world.mcpServer.url },
-      options: (own) => ({ baseUrl: url || own, store, clock: () => now, encryptionKey }),
+      options: (own) => ({
+        ...{ baseUrl: url || own, store, clock: () => now, encryptionKey },
+        onEvent: (event) => void events.push(event),
+      }),
+      // They hold the same registrations.
+      directory: join(directory, 'shared'),
       ...(port !== undefined && { port }),
     })
   }
@@ -170,6 +177,58 @@ describe('two instances on one store', () => {
     expect(instances.flatMap(({ log }) => log).join('\n')).not.toMatch(
       /encryption_key_mismatch|does not open/,
     )
+  })
+
+  /** While the first waits for an answer of the authorization server, the second starts with a new key, and seals all anew. */
+  function resealDuring(method: string, path: string): void {
+    let isDone = false
+    world.authorizationServer.intercept = async (_req, _res, request) => {
+      if (isDone || request.method !== method || !request.path.startsWith(path)) return false
+      isDone = true
+      await restartInstance(1, [NEW, OLD])
+      await instances[1].dcr.reseal()
+      return false
+    }
+  }
+
+  it.each([
+    ['knows the new key', [OLD, NEW]],
+    ['does not know the new key yet', [OLD]],
+  ])('lose no rotated token where all is sealed anew during a refresh by one that %s', async (_, keys) => {
+    await restartInstance(0, keys)
+    goTo(0)
+    const [bob] = people as [Person]
+    resealDuring('POST', '/token')
+    now += HOUR
+    expect((await bob.open(url + NOTES_PAGE)).status).toBe(200)
+    goTo(1)
+    now += HOUR
+    expect((await bob.open(url + NOTES_PAGE)).status).toBe(200)
+    const refreshes = tokenRequests(world.authorizationServer, 'refresh_token')
+    expect(refreshes.map(({ status }) => status)).toEqual([200, 200])
+    expect(events.map(({ type }) => type)).toEqual([
+      'registered',
+      'connected',
+      'connected',
+      'refreshed',
+      'refreshed',
+    ])
+  })
+
+  it('disconnect a person where all is sealed anew meanwhile', async () => {
+    await restartInstance(0, [OLD, NEW])
+    resealDuring('POST', '/token/revocation')
+    expect(await instances[0].dcr.disconnect('bob', 'notes')).toBe(true)
+    expect(await instances[1].dcr.connections('bob')).toMatchObject([{ state: 'not_connected' }])
+    expect(events.at(-1)).toMatchObject({ type: 'disconnected', user: 'bob' })
+  })
+
+  it('forget a server where all is sealed anew meanwhile', async () => {
+    await restartInstance(0, [OLD, NEW])
+    resealDuring('DELETE', '/reg/')
+    await instances[0].dcr.forget('notes')
+    expect(await instances[1].dcr.registrations.list()).toEqual([])
+    expect(events.at(-1)).toMatchObject({ type: 'registration_deleted', server: 'notes' })
   })
 
   it('lose nothing where the new key comes first too early: the other fails until it has it as well', async () => {

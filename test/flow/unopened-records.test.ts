@@ -47,10 +47,10 @@ const revocations = (): number => world.authorizationServer.count('POST', '/toke
 
 /** As if it had been sealed with a key that is lost. */
 async function lose(collection: 'connections' | 'registrations', key: string): Promise<void> {
-  const recordsOf = (sealedWith: string): Records[typeof collection] =>
-    createRecords(store, sealerOf(sealedWith))[collection]
-  const held = await recordsOf(KEY).get(key)
-  expect(await recordsOf(LOST).save(key, held?.version, held?.value as never)).toBe(true)
+  const recordsOf = (sealedWith: string): Records['connections'] =>
+    createRecords(store, sealerOf(sealedWith))[collection] as Records['connections']
+  const held = (await recordsOf(KEY).get(key))!
+  expect(await recordsOf(LOST).save(key, held, held.value)).toBe(true)
 }
 
 const loseAlice = (): Promise<void> => lose('connections', ALICE)

@@ -66,7 +66,7 @@ beforeEach(async () => {
 
 async function save(connection: Connection): Promise<void> {
   const { connections } = context.records
-  expect(await connections.save(ANN, (await connections.get(ANN))?.version, connection)).toBe(true)
+  expect(await connections.save(ANN, await connections.get(ANN), connection)).toBe(true)
 }
 
 const run = (): Promise<Connection | undefined> => refresh(context, server, stale)

@@ -242,8 +242,8 @@ describe('what the issuer rotates (SPEC 43)', () => {
     issuer.fault.GET = (res, request) => {
       delete issuer.fault.GET
       void (async () => {
-        for await (const { key, version, value } of registrations.list())
-          await registrations.save(key, version, { ...value, scope: 'read more' })
+        for await (const held of registrations.list())
+          await registrations.save(held.key, held, { ...held.value, scope: 'read more' })
         issuer.replies['/clients/c1']?.(res, request)
       })()
     }
@@ -263,9 +263,9 @@ describe('what the issuer rotates (SPEC 43)', () => {
     issuer.fault.GET = (res, request) => {
       delete issuer.fault.GET
       void (async () => {
-        for await (const { key, version, value } of registrations.list())
-          await registrations.save(key, version, {
-            ...value,
+        for await (const held of registrations.list())
+          await registrations.save(held.key, held, {
+            ...held.value,
             clientId: 'c9',
             registrationAccessToken: 'hush-9',
           })

@@ -57,7 +57,7 @@ async function connect(clientId: string, user = 'ann', more: Partial<Connection>
   const connection = connectionBy(issuer, clientId, { user, ...more })
   const key = ANN.replace('ann', user)
   const held = await context.records.connections.get(key)
-  await context.records.connections.save(key, held?.version, connection)
+  await context.records.connections.save(key, held, connection)
   return connection
 }
 
@@ -260,7 +260,7 @@ describe('a crash while a client was replaced', () => {
     if (held === undefined) return expect.fail()
     await context.records.registrations.save(formerRegistrationKey(key, 'c1'), undefined, held.value)
     const { clientId: _, registrationAccessToken: __, ...marker } = held.value
-    await context.records.registrations.save(key, held.version, { ...marker, status: 'registering' })
+    await context.records.registrations.save(key, held, { ...marker, status: 'registering' })
     issuer.replies['/register'] = json({ error: 'access_denied' }, 403)
     expect((await ensure()).clientId).toBe('c1')
   })

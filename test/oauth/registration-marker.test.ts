@@ -253,7 +253,7 @@ describe('one registration (SPEC 20)', () => {
           clientId: 'c0',
           tokenEndpointAuthMethod: 'none',
         } as const
-        await registrations.save(key, marker?.version, winner)
+        await registrations.save(key, marker, winner)
         const management = {
           registration_access_token: 'rat',
           registration_client_uri: `${registry.url}/register/c1`,

@@ -152,8 +152,8 @@ describe('after a registration that fails', () => {
     registry.replies['/register'] = CLIENT
     expect(await requestsOf(registry)).toBe(1)
     registry.replies['/register'] = REFUSED
-    for await (const { key, version } of registry.context.records.registrations.list())
-      await registry.context.records.registrations.delete(key, version)
+    for await (const { key } of registry.context.records.registrations.list())
+      await registry.context.records.registrations.delete(key)
     for (const requests of [1, 1, 0]) expect(await requestsOf(registry)).toBe(requests)
   })
 

@@ -182,10 +182,10 @@ describe('a shared store that is gone', () => {
     const { connections } = createRecords(store, sealer, { clock: () => 0, pause: () => tick.opened })
     const connection = { user: 'ann', server: 'notes', refreshToken: 'first' } as Connection
     await connections.save('notes/ann', undefined, connection)
-    const version = (await connections.get('notes/ann'))?.version ?? ''
+    const held = (await connections.get('notes/ann'))!
     backend = 'gone'
     const rotated = { ...connection, refreshToken: 'rotated' }
-    await expect(connections.saveOrKeep('notes/ann', version, rotated)).rejects.toBe(gone)
+    await expect(connections.saveOrKeep('notes/ann', held, rotated)).rejects.toBe(gone)
     expect((await connections.recall('notes/ann', () => true))?.value).toEqual(rotated)
     expect(asked.filter((it) => it === 'get oauth_tokens notes/ann')).toHaveLength(1)
     backend = 'there'

@@ -13,9 +13,11 @@ import {
   connectionKey,
   createRecords,
   registrationKey,
+  type MaybeOpened,
   type Records,
+  type Versioned,
 } from '../../src/store/records.js'
-import { createReseal } from '../../src/store/reseal.js'
+import { createReseal, resealAll } from '../../src/store/reseal.js'
 import { errorOf, gate, openStore, recordingLogger, temporaryDirectory } from './support.js'
 
 const OLD = 'an old key of more than 32 characters'
@@ -88,10 +90,10 @@ describe('records', () => {
     const { connections } = createRecords(memoryStore(), sealerOf(NEW))
     await connections.save(ANN, undefined, connection)
     const first = await connections.get(ANN)
-    expect(await connections.save(ANN, first?.version, { ...connection, accessToken: 'plain-2' })).toBe(true)
-    expect(await connections.save(ANN, first?.version, { ...connection, accessToken: 'plain-3' })).toBe(false)
+    expect(await connections.save(ANN, first, { ...connection, accessToken: 'plain-2' })).toBe(true)
+    expect(await connections.save(ANN, first, { ...connection, accessToken: 'plain-3' })).toBe(false)
     expect((await connections.get(ANN))?.value.accessToken).toBe('plain-2')
-    expect(await connections.delete(ANN, first?.version)).toBe(false)
+    expect(await connections.delete(ANN, first)).toBe(false)
     expect(await connections.delete(ANN)).toBe(true)
     expect(await connections.get(ANN)).toBeUndefined()
   })
@@ -165,7 +167,7 @@ describe('records', () => {
     expect(open).toHaveBeenCalledTimes(2)
     expect(() => Object.assign(read[0]!.value.authorizationServer, { issuer: 'x' })).toThrow(TypeError)
 
-    await connections.save(ANN, read[0]?.version, connection)
+    await connections.save(ANN, read[0], connection)
     expect((await connections.get(ANN))?.value).not.toBe(read[0]?.value)
     expect(open).toHaveBeenCalledTimes(4)
   })
@@ -192,7 +194,7 @@ describe('records', () => {
     const { connections } = createRecords(store, rotated)
     const read = await connections.get(ANN)
     expect(read?.value).toEqual(connection)
-    await connections.save(ANN, read?.version, connection)
+    await connections.save(ANN, read, connection)
     const { accessToken, refreshToken } = (await store.get('oauth_tokens', ANN))?.data as Record<
       string,
       string
@@ -245,7 +247,7 @@ describe('recalled records', () => {
     await connections.save(ANN, undefined, connection)
     const first = await connections.recall(ANN, isGood)
     const elsewhere = createRecords(store, sealerOf(NEW))
-    await elsewhere.connections.save(ANN, first?.version, { ...connection, accessToken: 'plain-2' })
+    await elsewhere.connections.save(ANN, first, { ...connection, accessToken: 'plain-2' })
     expect((await connections.recall(ANN, isGood))?.value.accessToken).toBe('plain-access-token')
     expect((await connections.recall(ANN, () => false))?.value.accessToken).toBe('plain-2')
     at(1000)
@@ -262,7 +264,7 @@ describe('recalled records', () => {
     at(1000)
     expect(connections.recent(ANN)).toBeUndefined()
     await connections.recall(ANN, isGood)
-    await connections.save(ANN, first?.version, { ...connection, accessToken: 'plain-2' })
+    await connections.save(ANN, first, { ...connection, accessToken: 'plain-2' })
     expect(connections.recent(ANN)).toBeUndefined()
   })
 
@@ -270,7 +272,7 @@ describe('recalled records', () => {
     const { connections } = shared()
     await connections.save(ANN, undefined, connection)
     const first = await connections.recall(ANN, isGood)
-    await connections.save(ANN, first?.version, { ...connection, accessToken: 'plain-2' })
+    await connections.save(ANN, first, { ...connection, accessToken: 'plain-2' })
     expect((await connections.recall(ANN, isGood))?.value.accessToken).toBe('plain-2')
     await connections.delete(ANN)
     expect(await connections.recall(ANN, isGood)).toBeUndefined()
@@ -283,7 +285,8 @@ describe('recalled records', () => {
     const { opened, open } = gate()
     vi.spyOn(store, 'get').mockImplementationOnce(() => opened.then(() => first))
     const late = connections.recall(ANN, isGood)
-    await connections.save(ANN, first?.version, { ...connection, accessToken: 'plain-2' })
+    const held = { value: connection, version: first?.version ?? '' }
+    await connections.save(ANN, held, { ...connection, accessToken: 'plain-2' })
     open()
     expect((await late)?.value.accessToken).toBe('plain-access-token')
     expect((await connections.recall(ANN, isGood))?.value.accessToken).toBe('plain-2')
@@ -306,12 +309,12 @@ describe('recalled records', () => {
   it('include what could not be saved, while the store is gone', async () => {
     const { store, connections } = shared()
     await connections.save(ANN, undefined, connection)
-    const version = (await connections.get(ANN))?.version ?? ''
+    const held = (await connections.get(ANN))!
     const gone = new McpDcrError('store_unavailable', 'The store is gone.')
     vi.spyOn(store, 'get').mockRejectedValue(gone)
     vi.spyOn(store, 'compareAndSet').mockRejectedValue(gone)
     const rotated = { ...connection, refreshToken: 'plain-2' }
-    await expect(connections.saveOrKeep(ANN, version, rotated)).rejects.toBe(gone)
+    await expect(connections.saveOrKeep(ANN, held, rotated)).rejects.toBe(gone)
     expect((await connections.recall(ANN, isGood))?.value).toEqual(rotated)
   })
 })
@@ -346,11 +349,11 @@ describe('what could not be saved', () => {
     const one = createRecords(store, sealerOf(NEW), { clock: () => 0, pause }).connections
     const other = createRecords({ ...backend, shared: true }, sealerOf(NEW), { clock: () => 0 }).connections
     await one.save(ANN, undefined, connection)
-    const version = (await one.get(ANN))?.version ?? ''
+    const held = (await one.get(ANN))!
     vi.spyOn(store, 'compareAndSet').mockRejectedValueOnce(gone)
     let saved = 0
     const begun = waiting.opened
-    await expect(one.saveOrKeep(ANN, version, rotated, () => saved++)).rejects.toBe(gone)
+    await expect(one.saveOrKeep(ANN, held, rotated, () => saved++)).rejects.toBe(gone)
     await begun
     return {
       store,
@@ -387,7 +390,7 @@ describe('what could not be saved', () => {
     vi.spyOn(store, 'compareAndSet').mockRejectedValueOnce(gone)
     const held = await one.get(ANN)
     expect(held?.value).toEqual(rotated)
-    expect(await one.save(ANN, held?.version, connection)).toBe(true)
+    expect(await one.save(ANN, held, connection)).toBe(true)
     vi.spyOn(store, 'get').mockRejectedValue(gone)
     await expect(one.recall(ANN, () => true)).rejects.toBe(gone)
   })
@@ -397,6 +400,31 @@ describe('what could not be saved', () => {
     await one.close()
     expect((await other.get(ANN))?.value).toEqual(rotated)
     expect([saved(), waits]).toEqual([1, [100]])
+  })
+
+  it.each(['when the record is asked for', 'at the end'])(
+    'although it was, the answer being lost, is told as saved, once, %s',
+    async (when) => {
+      const { store, one, saved } = await unsaved()
+      const { compareAndSet } = store
+      vi.spyOn(store, 'compareAndSet').mockImplementationOnce(async (...args) => {
+        await compareAndSet(...args)
+        throw gone
+      })
+      expect((await one.get(ANN))?.value).toEqual(rotated)
+      expect(saved()).toBe(0)
+      if (when === 'at the end') await one.close()
+      else await Promise.all([one.get(ANN), one.get(ANN)])
+      expect((await one.get(ANN))?.value).toEqual(rotated)
+      expect(saved()).toBe(1)
+    },
+  )
+
+  it('is not told as saved where somebody else has changed the record', async () => {
+    const { one, other, saved } = await unsaved()
+    await other.save(ANN, await other.get(ANN), { ...connection, refreshToken: 'plain-of-another' })
+    expect((await one.get(ANN))?.value.refreshToken).toBe('plain-of-another')
+    expect(saved()).toBe(0)
   })
 
   it('holds up no end where the store stays gone', async () => {
@@ -457,7 +485,8 @@ describe('sealing anew', () => {
     const { get } = store
     vi.spyOn(store, 'get').mockImplementationOnce(async (collection, key) => {
       const record = await get(collection, key)
-      await createRecords(store, sealerOf(OLD)).connections.save(key, record?.version, {
+      const held = { value: connection, version: record?.version ?? '' }
+      await createRecords(store, sealerOf(OLD)).connections.save(key, held, {
         ...connection,
         accessToken: 'plain-2',
       })
@@ -473,10 +502,104 @@ describe('sealing anew', () => {
     const held = await connections.get(ANN)
     vi.spyOn(store, 'compareAndSet').mockRejectedValueOnce(new Error('full'))
     const rotated = { ...connection, refreshToken: 'plain-2' }
-    await expect(connections.saveOrKeep(ANN, held?.version ?? '', rotated)).rejects.toThrow('full')
+    await expect(connections.saveOrKeep(ANN, held!, rotated)).rejects.toThrow('full')
     await createRecords(store, sealerOf(NEW, OLD)).connections.reseal()
     expect((await connections.get(ANN))?.value).toEqual(rotated)
     expect((await createRecords(store, sealerOf(NEW)).connections.get(ANN))?.value).toEqual(rotated)
+  })
+
+  /** A record that was read here, and then sealed anew by another instance. */
+  async function resealedElsewhere(keys: string[]): Promise<{
+    store: CredentialStore
+    connections: Records['connections']
+    held: MaybeOpened<Connection>
+  }> {
+    const store = await sealedWith(OLD)
+    const { connections } = createRecords(store, sealerOf(...keys))
+    const held = (await connections.getOrBare(ANN))!
+    await createRecords(store, sealerOf(NEW, OLD)).connections.reseal()
+    return { store, connections, held }
+  }
+
+  it.each([
+    ['opens', [NEW, OLD]],
+    ['does not open here, as the key is not known yet', [OLD]],
+  ])(
+    'by another instance keeps nobody from saving in place of what is held, where it %s',
+    async (_, keys) => {
+      const { store, connections, held } = await resealedElsewhere(keys)
+      let saved = 0
+      const rotated = { ...connection, refreshToken: 'plain-2' }
+      expect(await connections.saveOrKeep(ANN, held, rotated, () => saved++)).toBe(true)
+      expect(saved).toBe(1)
+      expect((await createRecords(store, sealerOf(NEW, OLD)).connections.get(ANN))?.value).toEqual(rotated)
+      expect(await connections.save(ANN, held, connection)).toBe(false)
+    },
+  )
+
+  it.each([
+    ['opens', [NEW, OLD]],
+    ['did not open here', ['a key of another one that has more than 32 characters']],
+  ])('by another instance keeps nobody from deleting what is held, where it %s', async (_, keys) => {
+    const { store, connections, held } = await resealedElsewhere(keys)
+    expect(await connections.delete(ANN, held)).toBe(true)
+    expect(await store.get('oauth_tokens', ANN)).toBeUndefined()
+  })
+
+  it('twice while a change is on its way does not keep that from being made', async () => {
+    const { store, connections, held } = await resealedElsewhere([NEW, OLD])
+    const { get } = store
+    vi.spyOn(store, 'get').mockImplementationOnce(async (collection, key) => {
+      const record = await get(collection, key)
+      await createRecords(store, sealerOf(OLD, NEW)).connections.reseal()
+      return record
+    })
+    expect(await connections.delete(ANN, held)).toBe(true)
+  })
+
+  it('is not what has happened where the value differs: it is neither replaced nor deleted', async () => {
+    const { store, connections, held } = await resealedElsewhere([NEW, OLD])
+    const other = createRecords(store, sealerOf(NEW)).connections
+    const changed = { ...connection, refreshToken: 'plain-of-another' }
+    await other.save(ANN, await other.get(ANN), changed)
+    expect(await connections.delete(ANN, held)).toBe(false)
+    expect(await connections.saveOrKeep(ANN, held as Versioned<Connection>, connection)).toBe(false)
+    expect((await connections.get(ANN))?.value).toEqual(changed)
+  })
+
+  it('is not what has happened to a record without secrets, however alike', async () => {
+    const { registrations } = createRecords(memoryStore(), sealerOf(NEW))
+    const { clientSecret: _, registrationAccessToken: __, ...bare } = registration
+    await registrations.save('r', undefined, bare)
+    const held = (await registrations.get('r'))!
+    await registrations.save('r', held, bare)
+    expect(await registrations.delete('r', held)).toBe(false)
+  })
+
+  it('seals both secrets of a record of which one only is sealed with the earlier key', async () => {
+    const store = await sealedWith(OLD)
+    const old = (await store.get('oauth_tokens', ANN)) as StoredRecord
+    const { connections } = createRecords(store, sealerOf(NEW, OLD))
+    await connections.reseal()
+    const { data, version } = (await store.get('oauth_tokens', ANN)) as StoredRecord
+    await store.compareAndSet('oauth_tokens', ANN, version, { ...data, accessToken: old.data.accessToken })
+    expect(await connections.reseal()).toMatchObject({ resealed: 1 })
+    expect((await createRecords(store, sealerOf(NEW)).connections.get(ANN))?.value).toEqual(connection)
+  })
+
+  it('then deletes what did not open, unless it has changed since', async () => {
+    const store = await sealedWith(OLD)
+    const records = createRecords(store, sealerOf(NEW))
+    await records.connections.save('notion/eve', undefined, connection)
+    const { deleteUnopened } = await resealAll(records)
+    // The other key was not lost after all.
+    const other = createRecords(store, sealerOf(NEW, OLD)).connections
+    await other.save(ANN, await other.get(ANN), connection)
+    await deleteUnopened()
+    const left: string[] = []
+    for (const collection of ['oauth_client_registrations', 'oauth_tokens'])
+      for await (const { key } of store.list(collection)) left.push(key)
+    expect(left.sort()).toEqual([ANN, 'notion/eve'])
   })
 
   it('is done once for all that ask meanwhile', async () => {
