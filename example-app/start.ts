@@ -20,7 +20,8 @@ async function start(): Promise<void> {
 
   const servers = remote ? { remote } : await startDemo()
   const { app, dcr } = createGateway({ baseUrl, servers, store: join(directory, 'store.json') })
-  closing.push(() => dcr.close())
+  // Before the authorization server, whose answer to a refresh it may wait for.
+  closing.splice(1, 0, () => dcr.close())
   server.on('request', app)
 
   for (const [name, url] of Object.entries(servers)) console.log(`MCP server "${name}": ${url}`)

@@ -29,6 +29,9 @@ import { createReseal } from './store/reseal.js'
 /** How many users' newest challenges, finished states and the like are remembered. */
 const REMEMBERED = 10_000
 
+/** How long the end waits for refreshes that are under way, in milliseconds: Kubernetes gives a process 30 seconds. */
+const LAST_WORK = 25_000
+
 /** Builds what the steps share from the options, and opens the store. */
 export function createContext(config: Config): { context: GatewayContext; close: () => Promise<void> } {
   const { clock, logger, timeout } = config
@@ -88,6 +91,8 @@ export function createContext(config: Config): { context: GatewayContext; close:
     refreshPauses: new BoundedMap(REMEMBERED),
   }
   const close = async (): Promise<void> => {
+    // A token that has rotated at its issuer is to be saved.
+    await oauth.leases.idle(LAST_WORK)
     // What could not be saved is tried once more: by the store itself.
     breaker?.end()
     await Promise.all([oauth.records.connections.close(), oauth.records.registrations.close()])

@@ -84,7 +84,10 @@ export interface McpDcr extends RequestHandler {
    * @throws McpDcrError `store_unavailable`, `store_write_failed`; what was sealed anew until then stays so
    */
   reseal(): Promise<ResealReport>
-  /** Releases the store, after pending writes. */
+  /**
+   * Releases the store, after the refreshes that are under way, for which it waits 25 seconds at most, and pending
+   * writes. Stop listening before, and end the store's own pool or client after it.
+   */
   close(): Promise<void>
 }
 

@@ -23,6 +23,8 @@ export interface Leases {
    * from the call, and what the store and `work` throw.
    */
   withLease<T>(name: string, durationMs: number, work: () => Promise<T>, outcome?: string): Promise<T>
+  /** Resolves once no work of this process is under way, or after so many milliseconds. */
+  idle(maxWaitMs: number): Promise<void>
 }
 
 export interface LeaseOptions {
@@ -176,6 +178,19 @@ export function createLeases(
       const first = takeTurn(name, durationMs, work).finally(() => shared.delete(key))
       shared.set(key, first)
       return first
+    },
+
+    async idle(maxWaitMs) {
+      const done = new AbortController()
+      const isLate = pause(maxWaitMs, done.signal).then(
+        () => true,
+        () => true,
+      )
+      const isQuiet = (): Promise<boolean> =>
+        Promise.all(lastInLine.values()).then(() => lastInLine.size === 0)
+      // Work that has ended may have led to more.
+      for (let isOver = false; !isOver;) isOver = await Promise.race([isQuiet(), isLate])
+      done.abort()
     },
   }
 }

@@ -2,8 +2,9 @@ import { existsSync, readFileSync, renameSync, rmSync, statSync, writeFileSync }
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { mcpDcr, McpDcrError, type Options } from '../../src/index.js'
+import { gate } from '../store/support.js'
 import { createPerson, type Person } from '../support/person.js'
 import { startDcrGateway, type DcrGateway } from '../support/dcr-gateway.js'
 import { startWorld, type World } from '../support/gateway.js'
@@ -50,6 +51,27 @@ describe('the JSON file store of a gateway', () => {
     expect((await alice.open(`${gateway.url}/mcp/notes/page`)).status).toBe(200)
     expect(world.authorizationServer.count('POST', '/reg')).toBe(1)
     expect(world.authorizationServer.count('POST', '/token')).toBe(1)
+  })
+
+  it('is closed once a refresh that is under way has saved its rotated token', async () => {
+    const [arrived, answered] = [gate(), gate()]
+    world.authorizationServer.intercept = async (_req, _res, { path }) => {
+      if (path !== '/token') return false
+      arrived.open()
+      await answered.opened
+      return false
+    }
+    const refreshed = gateway.dcr.refresh('alice', 'notes')
+    await arrived.opened
+    const close = vi.spyOn(gateway.dcr, 'close')
+    const closed = gateway.close()
+    await vi.waitFor(() => expect(close).toHaveBeenCalled())
+    await new Promise(setImmediate)
+    answered.open()
+    expect(await refreshed).toMatchObject({ state: 'connected' })
+    await closed
+    await restart()
+    expect(await gateway.dcr.refresh('alice', 'notes')).toMatchObject({ state: 'connected' })
   })
 
   it('asks for a sign-in, and for nothing else, where the token has died meanwhile', async () => {

@@ -47,3 +47,20 @@ it('a shared store that is gone is asked once, then by probes alone: nobody else
   await vi.waitFor(() => expect(gateway.log.join('\n')).toContain('the store answers again'), 5000)
   await connect('bob', gateway.url)
 })
+
+it('a rotated token that a store could not save is saved when the gateway is closed, also while the store counts as gone', async () => {
+  await connect('alice', gateway.url)
+  const gone = new McpDcrError('store_unavailable', 'The database is gone.')
+  world.authorizationServer.intercept = (_req, _res, { path }) => {
+    if (path === '/token')
+      for (const call of ['get', 'compareAndSet'] as const) vi.spyOn(store, call).mockRejectedValue(gone)
+    return false
+  }
+  await expect(gateway.dcr.refresh('alice', 'notes')).rejects.toBe(gone)
+  vi.restoreAllMocks()
+  expect((await store.get('oauth_tokens', 'notes/alice'))?.data).toMatchObject({
+    obtainedBy: 'authorization',
+  })
+  await gateway.dcr.close()
+  expect((await store.get('oauth_tokens', 'notes/alice'))?.data).toMatchObject({ obtainedBy: 'refresh' })
+})

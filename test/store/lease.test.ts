@@ -272,6 +272,36 @@ describe('withLease', () => {
     expect(await a.withLease('n', 1000, async () => ++worked, 'token 1')).toBe(3)
   })
 
+  it('is idle once all work is done, that which waits for its turn too', async () => {
+    const { a } = twoInstances()
+    const works = [gate(), gate(), gate()]
+    const order: string[] = []
+    const turns = works.map(({ opened }, n) =>
+      a.withLease(n === 2 ? 'another' : 'n', 1000, () => opened).then(() => order.push(`work ${n}`)),
+    )
+    const idle = a.idle(60_000).then(() => order.push('idle'))
+    for (const n of [2, 0, 1] as const) {
+      works[n]?.open()
+      await turns[n]
+    }
+    await idle
+    expect(order).toEqual(['work 2', 'work 0', 'work 1', 'idle'])
+    await a.idle(60_000)
+  })
+
+  it('is waited for to be idle no longer than it is told', async () => {
+    const { pause, asked, elapse } = pauses()
+    const leases = createLeases(memoryStore(), { clock: () => 0, pause })
+    const work = gate()
+    const first = leases.withLease('n', 1000, () => work.opened)
+    const idle = leases.idle(25_000)
+    expect(asked).toEqual([25_000])
+    elapse()
+    await idle
+    work.open()
+    await first
+  })
+
   it('returns what was done although the store fails at the release', async () => {
     const memory = memoryStore()
     const store: CredentialStore = { ...memory, delete: () => Promise.reject(new Error('store down')) }
