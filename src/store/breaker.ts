@@ -89,13 +89,21 @@ export function createBreaker(store: CredentialStore, logger: Logger, pause: Pau
       delete: (...given) => watch('write', () => store.delete(...given)),
 
       async *list(...given) {
-        if (failure !== undefined) throw notAsked('read', failure)
         const before = successes
+        const records = store.list(...given)[Symbol.asyncIterator]()
         try {
-          yield* store.list(...given)
+          for (;;) {
+            if (failure !== undefined) throw notAsked('read', failure)
+            const next = await unlessGone(records.next())
+            if (next.done === true) return
+            yield next.value
+          }
         } catch (error) {
           onFailure(error, before)
           throw error
+        } finally {
+          // Nobody waits: it may be held up by the backend.
+          void records.return?.().catch(() => undefined)
         }
       },
 

@@ -129,11 +129,11 @@ describe('a shared store that is gone', () => {
 
   it('fails the reads under way at once; writes come to what becomes of them', async () => {
     backend = 'silent'
-    const read = store.get('c', 'a')
+    const reads = [store.get('c', 'a'), list()]
     const write = store.compareAndSet('c', 'b', undefined, {})
     backend = 'gone'
     await expect(store.get('c', 'k')).rejects.toBe(gone)
-    await expect(read).rejects.toThrow(FAST)
+    for (const read of reads) await expect(read).rejects.toThrow(FAST)
     backend = 'there'
     elapse()
     await vi.waitFor(() => expect(logger.lines).toHaveLength(2))
@@ -142,6 +142,15 @@ describe('a shared store that is gone', () => {
     // Late news of an outage that is over.
     expect(await list()).toEqual([])
     expect(logger.lines).toHaveLength(2)
+  })
+
+  it('ends a list between two records', async () => {
+    for (const key of ['a', 'b']) await store.compareAndSet('c', key, undefined, {})
+    const records = store.list('c')[Symbol.asyncIterator]()
+    expect(await records.next()).toMatchObject({ value: { key: 'a' } })
+    backend = 'gone'
+    await expect(store.get('c', 'k')).rejects.toBe(gone)
+    await expect(records.next()).rejects.toThrow(/tried again in the background/)
   })
 
   it('is not gone for a call that fails while others succeed, nor for another failure', async () => {
