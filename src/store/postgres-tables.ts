@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Collection, RecordData } from './contract.js'
 import { encodeKey } from './key-text.js'
 import { SECRET_FIELDS } from './records.js'
+import { parseData } from './stored-text.js'
 
 /** A table, and what of a record stands in which of its columns. */
 export interface Table {
@@ -120,9 +121,13 @@ export function columnsOf(table: Table, record: Addressed): [string, string | nu
   return [...columns, ['data', JSON.stringify(data)]]
 }
 
-/** The content of a row that has `data` as text, and the sealed columns. */
+/**
+ * The content of a row that has `data` as text, and the sealed columns.
+ *
+ * @throws McpDcrError `store_corrupt`
+ */
 export function dataOf(table: Table, row: Readonly<Record<string, unknown>>): RecordData {
-  const data = JSON.parse(row['data'] as string) as Record<string, unknown>
+  const data: Record<string, unknown> = { ...parseData(row['data'] as string) }
   for (const { name, member } of table.sealed) if (row[name] !== null) data[member] = row[name]
   return data
 }

@@ -20,6 +20,7 @@ import {
   TABLES,
   type Table,
 } from './postgres-tables.js'
+import { unlessAltered } from './stored-text.js'
 
 export type { PostgresClient, PostgresPool } from './postgres-run.js'
 
@@ -138,7 +139,13 @@ export function postgresStore(options: PostgresStoreOptions): PostgresStore {
       const ofCollection = table.isForAnyCollection ? [encodeKey(collection)] : []
       for (let last = ['', '']; ;) {
         const { rows } = await statement('read', text, [...matches, ...last, clock(), PAGE, ...ofCollection])
-        for (const row of rows) yield { key: decodeKey(row['key'] as string), ...recordOf(table, row) }
+        for (const row of rows) {
+          const record = unlessAltered(() => ({
+            key: decodeKey(row['key'] as string),
+            ...recordOf(table, row),
+          }))
+          if (record !== undefined) yield record
+        }
         const end = rows.at(-1)
         if (end === undefined || rows.length < PAGE) return
         last = [end['key_start'] as string, end['id'] as string]

@@ -6,6 +6,7 @@ import type { CredentialStore, RecordData, StoredRecord } from './contract.js'
 import { deepFreeze, newVersion } from './entry.js'
 import { decodeKey, encodeKey } from './key-text.js'
 import { changeScript } from './redis-script.js'
+import { altered, parseData, unlessAltered } from './stored-text.js'
 
 /** What is used of a client, or a cluster, of the package redis. */
 export interface RedisClient {
@@ -124,8 +125,9 @@ export function redisStore(options: RedisStoreOptions): CredentialStore {
       const name = keyOf(part, collection, 'records')
       const values = await call<(string | null)[]>('read', () => commands.hmGet(name, [...fields]))
       for (const [n, field] of fields.entries()) {
-        const record = parseRecord(values[n], clock())
-        if (record !== undefined) yield { key: decodeKey(field), ...record }
+        const record = unlessAltered(() => parseRecord(values[n], clock()))
+        const key = unlessAltered(() => decodeKey(field))
+        if (record !== undefined && key !== undefined) yield { key, ...record }
       }
       fields = fields.length < PAGE ? [] : await page(part, collection, start, fields.at(-1))
     }
@@ -192,10 +194,13 @@ function renderRecord(version: string, expiresAt: number | undefined, data: Reco
   return `${version} ${expiresAt ?? '-'} ${JSON.stringify(data)}`
 }
 
+/** @throws McpDcrError `store_corrupt` */
 function parseRecord(text: string | null | undefined, now: number): StoredRecord | undefined {
-  const [, version, expiresAt, json] = /^(\S+) (\S+) (.*)$/s.exec(text ?? '') ?? []
-  if (version === undefined || json === undefined || Number(expiresAt) <= now) return undefined
-  return { version, data: deepFreeze(JSON.parse(json) as RecordData) }
+  if (text === null || text === undefined) return undefined
+  const [, version, expiresAt, json] = /^(\S+) (\S+) (.*)$/s.exec(text) ?? []
+  if (version === undefined || json === undefined) throw altered()
+  if (Number(expiresAt) <= now) return undefined
+  return { version, data: deepFreeze(parseData(json)) }
 }
 
 /** What a Redis answers that is there, and does not take the write: full, read-only, without its disk or the right. */

@@ -214,6 +214,23 @@ describe('the tables', () => {
     expect(await store.compareAndSet('leases', 'k', undefined, {})).toBe(true)
   })
 
+  it.each([
+    ['data', '[1]'],
+    ['data', 'null'],
+    ['key', 'bad"'],
+  ])('with a row whose %s somebody has set to %s: it is left out of a list', async (column, value) => {
+    const schema = freshSchema()
+    const store = postgresStore({ pool: admin, schema })
+    for (const key of ['a', 'bad', 'c']) await store.compareAndSet('oauth_tokens', key, undefined, {})
+    await admin.query(`update ${schema}.oauth_tokens set ${column} = $1 where key = 'bad'`, [value])
+    const keys: string[] = []
+    for await (const { key } of store.list('oauth_tokens')) keys.push(key)
+    expect(keys).toEqual(['a', 'c'])
+    const record = store.get('oauth_tokens', 'bad')
+    if (column === 'data') await expect(record).rejects.toThrow(errorOf('store_corrupt'))
+    else expect(await record).toMatchObject({ data: {} })
+  })
+
   it('lose what has expired, at a later write', async () => {
     const schema = freshSchema()
     let now = 1000

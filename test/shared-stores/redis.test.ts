@@ -72,6 +72,32 @@ describe('the Redis store', () => {
     expect(held.reduce((sum, length) => sum + length)).toBe(200)
   })
 
+  it.each([
+    ['no record', 'altered'],
+    ['no JSON', 'v1 - {"n":'],
+    ['no object', 'v1 - [1]'],
+  ])('says so of a value that somebody has made %s, and leaves it out of a list', async (_what, value) => {
+    const prefix = freshPrefix()
+    const store = redisStore({ client, prefix })
+    await store.compareAndSet('oauth_tokens', 'bad', undefined, { n: 1 })
+    const [records = ''] = await client.keys(`${prefix}*:records`)
+    await client.hSet(records, 'bad', value)
+    for (const key of ['a', 'b', 'c']) await store.compareAndSet('oauth_tokens', key, undefined, { n: 2 })
+    await expect(store.get('oauth_tokens', 'bad')).rejects.toThrow(errorOf('store_corrupt'))
+    expect((await keysIn(store, 'oauth_tokens')).sort()).toEqual(['a', 'b', 'c'])
+    expect(await store.delete('oauth_tokens', 'bad')).toBe(true)
+  })
+
+  it('leaves out of a list what has a key that nobody could have written', async () => {
+    const prefix = freshPrefix()
+    const store = redisStore({ client, prefix })
+    await store.compareAndSet('oauth_tokens', 'k', undefined, { n: 1 })
+    const [records = ''] = await client.keys(`${prefix}*:records`)
+    await client.hSet(records, 'k"', 'v1 - {}')
+    await client.zAdd(records.replace(/records$/, 'index'), { score: 0, value: 'k"' })
+    expect(await keysIn(store, 'oauth_tokens')).toEqual(['k'])
+  })
+
   it('lists 10,000 records page by page, and one server’s part', async () => {
     const store = redisStore({ client, prefix: freshPrefix() })
     for (let n = 0; n < 10_000;) {
