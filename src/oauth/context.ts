@@ -7,6 +7,7 @@ import type { Records } from '../store/records.js'
 import type { Discover } from './discover.js'
 import type { Emit } from './events.js'
 import type { Failures } from './failures.js'
+import type { BegunRegistration } from './met-issuers.js'
 import type { RegistrationPause } from './registration-pauses.js'
 import type { RegistrationNotes } from './registration-notes.js'
 import type { IsTrusted } from './trusted-issuer.js'
@@ -24,8 +25,8 @@ export interface OAuthContext {
   readonly providerOf: ProviderOf
   readonly isTrusted: IsTrusted
   readonly notes: RegistrationNotes
-  /** The first registrations of an MCP server, or of the upstreams of an origin, at an issuer that were begun, and when, in epoch milliseconds. */
-  readonly newIssuers: BoundedMap<string, readonly { readonly what: string; readonly at: number }[]>
+  /** The first registrations of a declared MCP server, or of all undeclared upstreams, at an issuer that were begun. */
+  readonly newIssuers: BoundedMap<string, readonly BegunRegistration[]>
   /** After registrations that have failed, or too many. */
   readonly registrationPauses: BoundedMap<string, RegistrationPause>
   readonly fetch: GuardedFetch

@@ -233,7 +233,12 @@ const CHECKS: Record<string, Check> = {
     assert.deepStrictEqual(await keysIn(store, 'oauth_tokens'), ['later', 'never'])
     bench.now = now + 1999
     assert.deepStrictEqual(await keysIn(store, 'oauth_tokens'), ['later', 'never'])
+    // A write is where a store may take away what it believes to have expired.
+    assert.equal(await change('later', at(now + 2000)), true)
+    assert.equal(await change('never'), true)
     bench.now = now + 2000
+    assert.deepStrictEqual(await keysIn(store, 'oauth_tokens'), ['never'])
+    assert.equal(await change('never'), true)
     assert.deepStrictEqual(await keysIn(store, 'oauth_tokens'), ['never'])
   },
 

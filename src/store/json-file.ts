@@ -71,7 +71,8 @@ export function openJsonFileStore(options: JsonFileOptions): JsonFileStore {
    * way there too, and is what a change is compared against. They share their entries.
    */
   function serve(durable: Tables, loadedState: string): JsonFileStore {
-    let ownState = loadedState
+    /** What the file is known to hold: our own, or what has been kept aside. */
+    let knownState = loadedState
     const low = new Low<Tables>(
       {
         // Read when opened, so that lowdb never is the first to see a fault.
@@ -80,9 +81,12 @@ export function openJsonFileStore(options: JsonFileOptions): JsonFileStore {
           sweepExpired()
           const content = renderTables(tables, clock())
           lock.assertHeld()
-          if (stateOfFile(path) !== ownState) keepEdited(path, logger)
+          const state = stateOfFile(path)
+          if (state !== knownState) keepEdited(path, logger)
+          // Also where the write fails: it is not kept again by each one that is tried.
+          knownState = state
           await replace(path, content)
-          ownState = stateOfFile(path)
+          knownState = stateOfFile(path)
         },
       },
       new Map([...durable].map(([collection, table]) => [collection, new Map(table)])),

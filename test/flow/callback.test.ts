@@ -79,17 +79,31 @@ describe('the pending flow (SPEC 23 to 27)', () => {
       expect(setCookie).not.toContain(secret)
   })
 
-  it('uses a __Host- cookie where the base URL is https', async () => {
+  it('uses a __Host- cookie where the base URL is https, and takes no other', async () => {
+    const origin = 'https://gateway.example.com'
     const https = await startDcrGateway({
       servers: { notes: world.mcpServer.url },
-      options: () => ({ baseUrl: 'https://gateway.example.com', encryptionKey: 'k'.repeat(32) }),
+      options: () => ({ baseUrl: origin, encryptionKey: 'k'.repeat(32) }),
     })
-    const visitor = createPerson({ hosts: { 'https://gateway.example.com': https.url } })
-    visitor.setCookie('https://gateway.example.com', 'user=alice; Path=/')
-    const page = await visitor.open('https://gateway.example.com/mcp/notes/page')
+    const visitor = (): Person => {
+      const somebody = createPerson({ hosts: { [origin]: https.url } })
+      somebody.setCookie(origin, 'user=alice; Path=/')
+      return somebody
+    }
+    const [own, other] = [visitor(), visitor()]
+    const page = await own.open(`${origin}/mcp/notes/page`)
     expect(page.headers.get('set-cookie')).toMatch(
       /^__Host-mcp-dcr-[^=]+=[^;]+; Max-Age=600; Path=\/; HttpOnly; Secure; SameSite=Lax$/,
     )
+    const { location: callback = '' } = await own.signIn(page.location ?? '', { until: toCallback })
+    for (const [name, value] of Object.entries(own.cookies(origin))) {
+      // As another host of the domain can plant it.
+      if (name.startsWith('__Host-')) other.setCookie(origin, `${name.slice(7)}=${value}; Path=/`)
+    }
+    expect(Object.keys(other.cookies(origin))).toContainEqual(expect.stringMatching(/^mcp-dcr-/))
+    expectErrorPage(await other.follow(callback), 400, 'flow_not_found')
+    const connected = await own.follow(callback)
+    expect([connected.status, connected.url]).toEqual([200, `${origin}/mcp/notes/page`])
     await https.close()
   })
 
@@ -363,11 +377,25 @@ describe('unfinished sign-ins of one browser', () => {
     expect((await alice.signIn(page(20))).url).toBe(page(20))
   })
 
+  it('take no more than half of what a request may have, however long the ways back are', async () => {
+    const long = (bytes: number): string => page(randomBytes(bytes).toString('base64url'))
+    for (const bytes of [220, 220, 220, 220, 220, 1400]) {
+      now += 1000
+      expect((await alice.open(long(bytes))).status).toBe(302)
+    }
+    // Their names and punctuation, and the cookie that says who it is.
+    expect(cookieBytes()).toBeLessThan(8192 + 200)
+    const newest = long(1400)
+    expect((await alice.signIn(newest)).url).toBe(newest)
+  })
+
   it('cannot be hidden or driven out by cookies that another page of the host has planted', async () => {
     const callback = await untilCallback()
     const own = Object.entries(alice.cookies(gateway.url)).filter(([name]) => name.startsWith('mcp-dcr-'))
     const [[name = '', value = ''] = []] = own
-    for (const planted of ['', 'x', value.slice(0, -4), value.replace(/^[^-]+/, 'zzzzzzzz')]) {
+    const damaged = value.slice(0, -4)
+    // The last one claims to be the newest of all.
+    for (const planted of ['', 'x', damaged, damaged.replace(/^[^-]+/, 'zzzzzzzz')]) {
       for (const slot of ['0', '1', '2', '3', '4', '5']) {
         if (`mcp-dcr-${slot}` !== name) alice.setCookie(gateway.url, `mcp-dcr-${slot}=${planted}; Path=/`)
       }

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest'
+import { bareServer } from '../../src/oauth/bare-server.js'
 import { createDiscover, type Discover } from '../../src/oauth/discover.js'
 import type { GuardedFetch } from '../../src/security/guarded-fetch.js'
 import {
@@ -197,7 +198,10 @@ describe('of discoveries of one server at the same time', () => {
 
   it('undeclared upstreams have one bound together', async () => {
     const discover = discoverBy(() => new Promise(() => undefined))
-    const at = (n: number) => discover(undefined, { resourceMetadata: `https://mcp${n}.example/prm` })
+    const at = (n: number) => {
+      const url = `https://mcp${n}.example`
+      return discover(n % 2 === 0 ? undefined : bareServer(url, url), { resourceMetadata: `${url}/prm` })
+    }
     for (let n = 0; n < 24; n++) void at(n)
     await expect(at(24)).rejects.toThrow(/too many discoveries/i)
   })

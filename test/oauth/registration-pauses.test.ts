@@ -158,8 +158,11 @@ describe('after a registration that fails', () => {
   })
 
   it('after an hour without another one it is as if there had been none', async () => {
+    const hour = 60 * 60_000
     const registry = await failTwice(REFUSED)
-    registry.context.pass(1000 + 60 * 60_000)
+    registry.context.pass(1000 + hour - 1)
+    for (const requests of [1, 0]) expect(await requestsOf(registry)).toBe(requests)
+    registry.context.pass(2000 + hour)
     for (const requests of [1, 1, 0]) expect(await requestsOf(registry)).toBe(requests)
   })
 

@@ -66,6 +66,19 @@ describe('an issuer that the trust option does not list', () => {
     expect(as.asked()).toEqual([])
   })
 
+  it('is not one that the metadata of a listed one names, though its provider is known to name another', async () => {
+    as.replies[ASM] = json(metadataOf(as.url, { issuer: 'https://sign-in.example' }))
+    const providers = [
+      { name: 'p', issuers: [new URL(as.url).origin], metadataIssuers: ['https://sign-in.example'] },
+    ]
+    const found = (trust: string[]) =>
+      discoverOnce(declare(`${mcp.url}/`), undefined, { trust, providers }).then(
+        ({ authorizationServer }) => authorizationServer.issuer,
+      )
+    await expectFailure(found([as.url]), 'issuer_not_trusted', 'https://sign-in.example')
+    expect(await found([as.url, 'https://sign-in.example'])).toBe('https://sign-in.example')
+  })
+
   it('is not that of an undeclared upstream', async () => {
     const challenge = { resourceMetadata: `${mcp.url}${PRM}` }
     const discovered = discoverOnce(undefined, challenge, { trust: [other.url] })

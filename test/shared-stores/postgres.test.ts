@@ -319,7 +319,8 @@ describe('when Postgres fails', () => {
   it('ending the connections, it is asked again over new ones', async () => {
     const { store, pool } = await openThrough()
     await store.compareAndSet('oauth_tokens', 'k', undefined, { n: 1 })
-    const lost = new Promise((resolve) => pool.once('error', resolve))
+    // With a listener of its own to errors, this would not show that the store has one.
+    const lost = new Promise((resolve) => pool.once('remove', resolve))
     const { rows } = await pool.query('select pg_backend_pid() as pid')
     await admin.query('select pg_terminate_backend($1)', [rows[0].pid])
     await lost
@@ -343,6 +344,16 @@ describe('when Postgres fails', () => {
     await expect
       .poll(() => store.get('oauth_tokens', 'other').catch((error: unknown) => error))
       .toBeUndefined()
+  })
+
+  it('a connection that comes too late is given back', async () => {
+    const pool = openPool({ max: 1 })
+    const store = postgresStore({ pool, schema: freshSchema(), timeout: 500 })
+    await store.migrate()
+    const lent = await pool.connect()
+    await expect(store.get('oauth_tokens', 'k')).rejects.toThrow(errorOf('store_unavailable'))
+    lent.release()
+    expect(await store.get('oauth_tokens', 'k')).toBeUndefined()
   })
 
   it('refusing to write, what was stored is kept', async () => {

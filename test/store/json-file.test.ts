@@ -93,6 +93,28 @@ describe('the file', () => {
     expect(Object.keys((JSON.parse(readFileSync(path, 'utf8')) as { c: object }).c)).toHaveLength(4)
   })
 
+  it('that somebody edits while it cannot be written is kept once, and what they make of it then is too', async () => {
+    const directory = temporaryDirectory()
+    const path = join(directory, 'store.json')
+    let broken = true
+    const replace = (to: string, content: Iterable<string>): Promise<void> =>
+      broken ? Promise.reject(new Error('no space')) : replaceFile(to, content)
+    const store = openStore(path, { replace })
+    const add = (key: string): Promise<unknown> =>
+      store.compareAndSet('c', key, undefined, {}).catch((error: unknown) => error)
+    for (const edit of ['edited', 'edited again']) {
+      writeFileSync(path, edit)
+      for (let n = 0; n < 3; n++) expect(await add('k')).toEqual(errorOf('store_write_failed'))
+    }
+    broken = false
+    expect(await add('k')).toBe(true)
+    const copies = readdirSync(directory).filter((name) => name.includes('.edited-'))
+    expect(copies.map((name) => readFileSync(join(directory, name), 'utf8')).sort()).toEqual([
+      'edited',
+      'edited again',
+    ])
+  })
+
   it('that somebody removes while it is in use is there again after the next change', async () => {
     const path = join(temporaryDirectory(), 'store.json')
     const store = openStore(path)
