@@ -23,6 +23,7 @@ import type { CredentialStore } from './store/contract.js'
 import { createLeases } from './store/lease.js'
 import { memoryStore } from './store/memory.js'
 import { openCredentials } from './store/open-credentials.js'
+import { pauseByTimer } from './store/pause.js'
 import { createRecords } from './store/records.js'
 import { createReseal } from './store/reseal.js'
 
@@ -91,8 +92,9 @@ export function createContext(config: Config): { context: GatewayContext; close:
     refreshPauses: new BoundedMap(REMEMBERED),
   }
   const close = async (): Promise<void> => {
-    // A token that has rotated at its issuer is to be saved.
-    await oauth.leases.idle(LAST_WORK)
+    // A code that is spent has brought tokens, and a token that has rotated at its issuer is replaced: they are to be saved.
+    const lastWork = Promise.allSettled(context.callbacks.values()).then(() => oauth.leases.idle(LAST_WORK))
+    await Promise.race([lastWork, pauseByTimer(LAST_WORK)])
     // What could not be saved is tried once more: by the store itself.
     breaker?.end()
     await Promise.all([oauth.records.connections.close(), oauth.records.registrations.close()])

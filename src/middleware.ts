@@ -95,7 +95,7 @@ declare global {
   // eslint-disable-next-line @typescript-eslint/no-namespace -- how Express types are extended
   namespace Express {
     interface Request {
-      /** What mcp-dcr offers to handlers. */
+      /** What mcp-dcr offers to handlers: of the request that has passed the middleware, and of what inherits from it; copies have none. */
       mcp: RequestMcp
     }
   }

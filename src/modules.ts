@@ -19,5 +19,10 @@ export function loadAhead(): void {
 
 function once<T>(load: () => Promise<T>): () => Promise<T> {
   let loading: Promise<T> | undefined
-  return () => (loading ??= load())
+  return () =>
+    (loading ??= load().catch((error: unknown) => {
+      // The next one may find what this one has not.
+      loading = undefined
+      throw error
+    }))
 }

@@ -46,7 +46,7 @@ export function hookResponses(prototype: object): void {
 /**
  * Watches a response up to its head. An error for which `decide` returns a function is replaced: nothing of it
  * is sent. Every other response goes through unbuffered, and `onPassed` is told of it.
- * A response that is watched, or has been decided, keeps its first watch.
+ * A response that is watched, or has begun, keeps its first watch.
  */
 export function intercept(res: ServerResponse, decide: Decide, onPassed?: OnPassed): void {
   if (watches.has(res) || res.headersSent || res.writableEnded || res.destroyed) return
@@ -120,14 +120,15 @@ function hook(layer: ServerResponse): Originals {
     const original = originals[method] as (...args: unknown[]) => unknown
     const divert = DIVERTED[method]
     const replacement = function (this: ServerResponse, ...args: unknown[]): unknown {
-      const watch = watches.get(this)
-      if (watch === undefined || watch.layer !== layer || watch.sending) {
+      const watched = watchedOf(this)
+      const watch = watched && watches.get(watched)
+      if (watched === undefined || watch?.layer !== layer || watch.sending) {
         return Reflect.apply(original, this, args)
       }
-      if (!watch.diverted && (method === 'destroy' || !diverts(this, watch, method, args))) {
+      if (!watch.diverted && (method === 'destroy' || !diverts(watched, watch, method, args))) {
         return Reflect.apply(original, this, args)
       }
-      return divert(this, watch, args)
+      return divert(watched, watch, args)
     }
     Object.defineProperty(layer, method, {
       value: replacement,
@@ -137,6 +138,17 @@ function hook(layer: ServerResponse): Originals {
     })
   }
   return originals
+}
+
+/** The watched response: this one, or the one that it inherits from where a handler has derived one of its own. */
+function watchedOf(res: ServerResponse): ServerResponse | undefined {
+  for (let it = res; ;) {
+    if (watches.has(it)) return it
+    const above = Object.getPrototypeOf(it) as ServerResponse | null
+    // Express' own prototype is no response.
+    if (above === null || layers.has(above)) return undefined
+    it = above
+  }
 }
 
 /** The decision, at the first call that would send the head. */

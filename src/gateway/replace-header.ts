@@ -6,7 +6,6 @@ export function replaceHeader(req: IncomingMessage, name: string, value: string 
   // Deleting makes an object slow for all who read it later.
   if (value !== undefined) headers[name] = value
   else if (name in headers) delete headers[name]
-  else return
   const raw: string[] = []
   let isPlaced = value === undefined
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {

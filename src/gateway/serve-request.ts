@@ -23,7 +23,7 @@ import { requireAuthorization } from './require-authorization.js'
 import { resolveServer } from './resolve-server.js'
 import { asksForScope, beginStepUp, insufficientScope, mayStepUp, noteOutcome } from './step-up.js'
 import { refuseMetadata } from './upstream-metadata.js'
-import { contextOf, endVisit, noteArrival, returnToOf, visitOf, type Visit } from './visit.js'
+import { arrivedOf, endVisit, noteArrival, returnToOf, visitOf, type Visit } from './visit.js'
 
 /**
  * Prepares a request for the gateway's handler: resolve server → identify user → attach token (refreshed if
@@ -41,9 +41,10 @@ export function serveRequest(context: GatewayContext, req: Request, res: Respons
 }
 
 /** `req.mcp` of a request that has come by the middleware. */
-export function mcpOf(req: Request): RequestMcp | undefined {
-  const context = contextOf(req)
-  if (context === undefined) return undefined
+export function mcpOf(asked: Request): RequestMcp | undefined {
+  const arrived = arrivedOf(asked)
+  if (arrived === undefined) return undefined
+  const { context, req } = arrived
   return createRequestMcp(context, req, (error) => {
     const visit = visitOf(context, req)
     visit.failure = error

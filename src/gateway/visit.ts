@@ -44,17 +44,25 @@ export function noteArrival(context: GatewayContext, req: Request): void {
   arrivals.set(req, { context, url: req.url, path: req.path })
 }
 
-/** Whose middleware a request has come by last. */
-export function contextOf(req: IncomingMessage): GatewayContext | undefined {
-  return arrivals.get(req)?.context
+/**
+ * The request that has come by a middleware, and by whose it came last: this one, or the one that it inherits from
+ * where somebody has derived a request of their own.
+ */
+export function arrivedOf(req: Request): { context: GatewayContext; req: Request } | undefined {
+  for (let it: Request | null = req; it !== null; it = Object.getPrototypeOf(it) as Request | null) {
+    const arrival = arrivals.get(it)
+    if (arrival !== undefined) return { context: arrival.context, req: it }
+  }
+  return undefined
 }
 
 /** The visit of a request. */
 export function visitOf(context: GatewayContext, req: Request): Visit {
-  const known = visits.get(req)
-  if (known?.context === context) return known
   const arrival = arrivals.get(req)
   const { url, path } = arrival?.context === context ? arrival : req
+  const known = visits.get(req)
+  // A handler may have rewritten the URL, and sent the request round once more.
+  if (known?.context === context && known.url === url) return known
   const visit: Visit = {
     context,
     req,
@@ -72,7 +80,8 @@ export function visitOf(context: GatewayContext, req: Request): Visit {
 /** The response has begun: nothing can be answered any more. */
 export function endVisit(visit: Visit): void {
   visit.posted = undefined
-  visits.delete(visit.req)
+  // Of two gateways in one app, the other one's may be in its place.
+  if (visits.get(visit.req) === visit) visits.delete(visit.req)
 }
 
 /** Where the person is, as their browser sees it; undefined where it has no such path. */

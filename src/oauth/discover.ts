@@ -88,7 +88,7 @@ export function createDiscover(
       throw nameServer(error, server)
     })
     const entry: Entry = { owner: ownerOf(server, challenge), result, since: clock(), hasFailed: false }
-    const others = [...cache].filter(([, { owner }]) => owner === entry.owner)
+    const others = [...cache].filter(([other, { owner }]) => owner === entry.owner && other !== key)
     if (others.length >= MAX_PER_SERVER) cache.delete(others[0]?.[0] ?? '')
     cache.set(key, entry)
     result.catch(() => Object.assign(entry, { since: clock(), hasFailed: true }))

@@ -67,7 +67,7 @@ export async function registerAnew(
     }
     // An answer that refuses leaves no client behind; without one that can be read there may be one, so the marker stays.
     const unanswered = failureOf(error)?.unanswered ?? isStoreFailure(error)
-    noteFailed(context, attempt, error, unanswered)
+    noteFailed(context, attempt, error)
     await removeMarker(context, key, marked, before?.value, !unanswered).catch(() => undefined)
     throw error
   }

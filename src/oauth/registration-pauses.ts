@@ -35,22 +35,17 @@ const FORGOTTEN_AFTER = 60 * 60_000
  * Notes that a registration has failed. Whoever visits the gateway causes one: they would have it ask an issuer that
  * refuses without end, and make clients at one that does not answer and may register all the same.
  *
- * @param unanswered whether there may be a client at the issuer
+ * @param error where it is not that of a request, as a failing store's is, nothing is noted
  */
-export function noteFailed(
-  context: OAuthContext,
-  attempt: RegistrationAttempt,
-  error: unknown,
-  unanswered: boolean,
-): void {
+export function noteFailed(context: OAuthContext, attempt: RegistrationAttempt, error: unknown): void {
   const failure = failureOf(error)
-  if (failure === undefined && !unanswered) return
+  if (failure === undefined) return
+  const { unanswered, busy: isBusy } = failure
   const { place, variant, variants } = keysOf(attempt)
-  const isBusy = failure?.busy === true
   const { code, message, fix } = error as McpDcrError
   const last: LastFailure = {
     refusal: unanswered ? undefined : { code, message, fix: isBusy ? undefined : fix },
-    atLeast: readRetryAfter(failure?.retryAfter, context.clock()),
+    atLeast: readRetryAfter(failure.retryAfter, context.clock()),
   }
   if (unanswered || isBusy) {
     lengthen(context, place, UNHINDERED, last)
@@ -125,7 +120,7 @@ function paused(
 ): McpDcrError {
   const message =
     refusal === undefined
-      ? `${quoteUntrusted(issuer)} has left ${count} registrations unanswered; the next one is tried in ${seconds} seconds.`
+      ? `${quoteUntrusted(issuer)} has left ${count === 1 ? 'a registration' : `${count} registrations`} unanswered; the next one is tried in ${seconds} seconds.`
       : `${refusal.message} It is tried again in ${seconds} seconds.`
   const fix = refusal?.fix ?? `Try again in ${seconds} seconds.`
   return new McpDcrError(refusal?.code ?? 'registration_failed', message, { server, fix })

@@ -23,7 +23,7 @@ export interface Leases {
    * from the call, and what the store and `work` throw.
    */
   withLease<T>(name: string, durationMs: number, work: () => Promise<T>, outcome?: string): Promise<T>
-  /** Resolves once no work of this process is under way, or after so many milliseconds. */
+  /** Resolves once no work by these leases is under way in this process, or after so many milliseconds. */
   idle(maxWaitMs: number): Promise<void>
 }
 

@@ -74,6 +74,29 @@ describe('the JSON file store of a gateway', () => {
     expect(await gateway.dcr.refresh('alice', 'notes')).toMatchObject({ state: 'connected' })
   })
 
+  it('is closed once a sign-in that has come back has saved its tokens', async () => {
+    const [arrived, answered] = [gate(), gate()]
+    world.authorizationServer.intercept = async (_req, _res, { path }) => {
+      if (path !== '/token') return false
+      arrived.open()
+      await answered.opened
+      return false
+    }
+    const bob = createPerson()
+    bob.setCookie(gateway.url, 'user=bob; Path=/')
+    const signedIn = bob.signIn(`${gateway.url}/mcp/notes/page`, { login: 'bob' })
+    await arrived.opened
+    const close = vi.spyOn(gateway.dcr, 'close')
+    // Closing the gateway's server ends the person's connection, but not what they have begun.
+    const [closed] = [gateway.close(), expect(signedIn).rejects.toThrow()]
+    await vi.waitFor(() => expect(close).toHaveBeenCalled())
+    await new Promise(setImmediate)
+    answered.open()
+    await closed
+    await restart()
+    expect(await gateway.dcr.connections('bob')).toMatchObject([{ state: 'connected' }])
+  })
+
   it('asks for a sign-in, and for nothing else, where the token has died meanwhile', async () => {
     await restart()
     world.mcpServer.revokeSeen()

@@ -37,6 +37,15 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 
 afterEach(closeAll)
 
+it('takes the place of what is sent by an object that inherits from the response', async () => {
+  const { url } = await gatewayOf((_req, res) => {
+    const derived = Object.create(res) as express.Response
+    derived.writeHead(401, { 'www-authenticate': CHALLENGE })
+    derived.end(UPSTREAM_TEXT)
+  })
+  expect(await ask(url)).toMatchObject({ status: ANSWER.status, body: ANSWER_TEXT })
+})
+
 describe('the headers of an answer', () => {
   it('are those that were there before the watch began, and its own', async () => {
     const app = express()

@@ -1,6 +1,7 @@
 import express from 'express'
 import { afterEach, expect, it } from 'vitest'
 import { hookRequests, isHooked } from '../../src/gateway/request-mcp.js'
+import { startDcrGateway } from '../support/dcr-gateway.js'
 import { ask, closeAll, EXPRESSES, listen } from './intercept-support.js'
 
 afterEach(closeAll)
@@ -27,6 +28,20 @@ it.each(EXPRESSES)(
     expect(JSON.parse((await ask(`${url}/elsewhere`)).body)).toEqual([true, false, true, true])
   },
 )
+
+it('is that of what inherits from a request, too', async () => {
+  const gateway = await startDcrGateway({
+    servers: { notes: 'http://127.0.0.1:9/mcp' },
+    mountServers: false,
+    routes: (app) =>
+      app.get('/derived', (req, res) => {
+        const derived = Object.create(req) as express.Request
+        res.json([typeof req.mcp.fetch, typeof derived.mcp.fetch])
+      }),
+  })
+  expect(JSON.parse((await ask(`${gateway.url}/derived`)).body)).toEqual(['function', 'function'])
+  await gateway.close()
+})
 
 it('keeps what an earlier copy of the package offers to its own requests', () => {
   const prototype = Object.create(express.request) as express.Request

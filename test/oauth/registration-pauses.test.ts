@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { McpDcrError } from '../../src/errors.js'
 import { registerAgain } from '../../src/oauth/register-again.js'
 import { createRegistrations } from '../../src/registrations.js'
@@ -73,6 +73,20 @@ describe('after a registration that fails', () => {
     expect(paused.message).toBe(`${refused.message} It is tried again in 1 seconds.`)
     expect(paused.fix).toBe(refused.fix)
     expect(paused.status).toBe(refused.status)
+  })
+
+  it('one that the store alone has failed does not count', async () => {
+    let reply = CLIENT
+    const registry = await startRegistry((...given) => reply(...given))
+    const { registrations } = registry.context.records
+    const save = registrations.save.bind(registrations)
+    const failing = new McpDcrError('store_unavailable', 'The store is gone.')
+    vi.spyOn(registrations, 'save').mockImplementation((key, held, value) =>
+      value.status === 'registering' ? save(key, held, value) : Promise.reject(failing),
+    )
+    expect(await requestsOf(registry)).toBe(1)
+    reply = status(500)
+    for (const requests of [1, 1, 0]) expect(await requestsOf(registry)).toBe(requests)
   })
 
   it.each([429, 503])('with a Retry-After beside %i, none is made before that', async (code) => {
