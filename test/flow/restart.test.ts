@@ -45,6 +45,27 @@ async function restart(): Promise<void> {
   gateway = await startDcrGateway({ servers: { notes: world.mcpServer.url }, directory, port })
 }
 
+/** Closes the gateway while the token request of what was begun is not answered yet; then it is. */
+async function closeDuringTokenRequest<T>(
+  begin: () => Promise<T>,
+): Promise<{ outcome: Promise<T>; closed: Promise<void> }> {
+  const [arrived, answered] = [gate(), gate()]
+  world.authorizationServer.intercept = async (_req, _res, { path }) => {
+    if (path !== '/token') return false
+    arrived.open()
+    await answered.opened
+    return false
+  }
+  const outcome = begin()
+  await arrived.opened
+  const close = vi.spyOn(gateway.dcr, 'close')
+  const closed = gateway.close()
+  await vi.waitFor(() => expect(close).toHaveBeenCalled())
+  await new Promise(setImmediate)
+  answered.open()
+  return { outcome, closed }
+}
+
 describe('the JSON file store of a gateway', () => {
   it('keeps people connected over a restart, by the same client (FIELD-NOTES 2)', async () => {
     await restart()
@@ -54,45 +75,21 @@ describe('the JSON file store of a gateway', () => {
   })
 
   it('is closed once a refresh that is under way has saved its rotated token', async () => {
-    const [arrived, answered] = [gate(), gate()]
-    world.authorizationServer.intercept = async (_req, _res, { path }) => {
-      if (path !== '/token') return false
-      arrived.open()
-      await answered.opened
-      return false
-    }
-    const refreshed = gateway.dcr.refresh('alice', 'notes')
-    await arrived.opened
-    const close = vi.spyOn(gateway.dcr, 'close')
-    const closed = gateway.close()
-    await vi.waitFor(() => expect(close).toHaveBeenCalled())
-    await new Promise(setImmediate)
-    answered.open()
-    expect(await refreshed).toMatchObject({ state: 'connected' })
-    await closed
+    const refreshed = await closeDuringTokenRequest(() => gateway.dcr.refresh('alice', 'notes'))
+    expect(await refreshed.outcome).toMatchObject({ state: 'connected' })
+    await refreshed.closed
     await restart()
     expect(await gateway.dcr.refresh('alice', 'notes')).toMatchObject({ state: 'connected' })
   })
 
   it('is closed once a sign-in that has come back has saved its tokens', async () => {
-    const [arrived, answered] = [gate(), gate()]
-    world.authorizationServer.intercept = async (_req, _res, { path }) => {
-      if (path !== '/token') return false
-      arrived.open()
-      await answered.opened
-      return false
-    }
     const bob = createPerson()
     bob.setCookie(gateway.url, 'user=bob; Path=/')
-    const signedIn = bob.signIn(`${gateway.url}/mcp/notes/page`, { login: 'bob' })
-    await arrived.opened
-    const close = vi.spyOn(gateway.dcr, 'close')
-    // Closing the gateway's server ends the person's connection, but not what they have begun.
-    const [closed] = [gateway.close(), expect(signedIn).rejects.toThrow()]
-    await vi.waitFor(() => expect(close).toHaveBeenCalled())
-    await new Promise(setImmediate)
-    answered.open()
-    await closed
+    const signedIn = await closeDuringTokenRequest(() =>
+      // Closing the gateway's server ends the person's connection, but not what they have begun.
+      expect(bob.signIn(`${gateway.url}/mcp/notes/page`, { login: 'bob' })).rejects.toThrow(),
+    )
+    await Promise.all([signedIn.outcome, signedIn.closed])
     await restart()
     expect(await gateway.dcr.connections('bob')).toMatchObject([{ state: 'connected' }])
   })

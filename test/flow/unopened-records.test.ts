@@ -67,19 +67,23 @@ async function stored(collection: Collection): Promise<(StoredRecord & { key: st
   return all
 }
 
+function expectLostKey(status: number, text: string): void {
+  expect([status, JSON.parse(text)]).toEqual([
+    500,
+    expect.objectContaining({
+      code: 'encryption_key_mismatch',
+      detail: expect.stringContaining(LOST_ID) as string,
+    }),
+  ])
+}
+
 describe('a connection whose key is lost', () => {
   beforeEach(loseAlice)
 
   it('fails requests with an error that names the key, and stays as it is; others are served', async () => {
     const before = await store.get('oauth_tokens', ALICE)
     const { status, text } = await alice.fetch(gateway.url + NOTES_PAGE)
-    expect([status, JSON.parse(text)]).toEqual([
-      500,
-      expect.objectContaining({
-        code: 'encryption_key_mismatch',
-        detail: expect.stringContaining(LOST_ID) as string,
-      }),
-    ])
+    expectLostKey(status, text)
     expect(await store.get('oauth_tokens', ALICE)).toEqual(before)
     expect((await open(bob)).status).toBe(200)
   })
@@ -171,13 +175,7 @@ describe('a registration whose key is lost', () => {
   it('fails sign-ins with an error that names the key, and stays as it is', async () => {
     const carol = browserOf('carol', gateway.url)
     const { status, text } = await carol.fetch(gateway.url + NOTES_PAGE)
-    expect([status, JSON.parse(text)]).toEqual([
-      500,
-      expect.objectContaining({
-        code: 'encryption_key_mismatch',
-        detail: expect.stringContaining(LOST_ID) as string,
-      }),
-    ])
+    expectLostKey(status, text)
     await untouched()
     expect(world.authorizationServer.count('POST', '/reg')).toBe(1)
   })
@@ -193,13 +191,7 @@ describe('a registration whose key is lost', () => {
       expect((await open(alice)).status).toBe(200)
       now += 50 * SECOND
       const { status, text } = await alice.fetch(gateway.url + NOTES_PAGE)
-      expect([status, JSON.parse(text)]).toEqual([
-        500,
-        expect.objectContaining({
-          code: 'encryption_key_mismatch',
-          detail: expect.stringContaining(LOST_ID) as string,
-        }),
-      ])
+      expectLostKey(status, text)
       expect(tokenRequests(world.authorizationServer, 'refresh_token')).toEqual([])
       expect((await store.get('oauth_tokens', ALICE))?.data).toMatchObject({ status: 'connected' })
       if (place === 'where it was') await untouched()

@@ -3,12 +3,14 @@ import * as openid from 'openid-client'
 import { afterEach, describe, expect, it } from 'vitest'
 import { McpDcrError } from '../../src/errors.js'
 import { fetchAuthorizationServerMetadata } from '../../src/oauth/authorization-server-metadata.js'
+import type { OAuthContext } from '../../src/oauth/context.js'
 import { finishAuthorization } from '../../src/oauth/exchange.js'
 import { readRegistration } from '../../src/oauth/manage-registration.js'
 import { readRegisteredClient } from '../../src/oauth/registration-response.js'
 import { register } from '../../src/oauth/register.js'
 import { requestTokens } from '../../src/oauth/request-tokens.js'
 import { findResourceMetadata } from '../../src/oauth/resource-metadata.js'
+import type { Tokens } from '../../src/oauth/token-response.js'
 import { unwrapError } from '../../src/oauth/unwrap-error.js'
 import type { AuthorizationServerMetadata, Registration } from '../../src/model.js'
 import { assertEndpointUrl, type GuardedFetch } from '../../src/security/guarded-fetch.js'
@@ -227,41 +229,18 @@ describe('10,000 hostile answers are read or refused', { timeout: 120_000 }, () 
       error_description: 'why',
     }
     const context = createOAuthContext()
-    const reference = {
-      clientSource: 'static',
-      clientId: 'c1',
-      redirectUri: CALLBACK,
-      authorizationServer: METADATA,
-    } as const
     await read(
       withStatus(
         fc.oneof({ weight: 3, arbitrary: hostileJson(document) }, hostileJson({ ...document, error: 'invalid_grant' })),
         200, 200, 200, 400, 401, 500,
       ), // prettier-ignore
-      async (fetch) => {
-        try {
-          return await requestTokens({ ...context, fetch }, SERVER, reference, (configuration) =>
-            openid.refreshTokenGrant(configuration, 'rt0'),
-          )
-        } catch (error) {
-          throw asOurs(error)
-        }
-      },
-      ({ accessToken, expiresAt }) =>
-        isSendable(accessToken) &&
-        accessToken !== '' &&
-        (expiresAt === undefined || !Number.isNaN(new Date(expiresAt).getTime())),
+      (fetch) => refreshedTokens({ ...context, fetch }),
+      areUsable,
     )
   })
 
   it('as tokens in a form', async () => {
     const context = createOAuthContext()
-    const reference = {
-      clientSource: 'static',
-      clientId: 'c1',
-      redirectUri: CALLBACK,
-      authorizationServer: METADATA,
-    } as const
     const names = ['access_token', 'token_type', 'expires_in', 'refresh_token', 'scope', 'error', '__proto__']
     const member = fc.tuple(
       fc.constantFrom(...names),
@@ -293,18 +272,9 @@ describe('10,000 hostile answers are read or refused', { timeout: 120_000 }, () 
           const answer = await fetch(...request)
           return new Response(await answer.text(), { status: answer.status, headers: type })
         }
-        try {
-          return await requestTokens({ ...context, fetch: asForm }, SERVER, reference, (configuration) =>
-            openid.refreshTokenGrant(configuration, 'rt0'),
-          )
-        } catch (error) {
-          throw asOurs(error)
-        }
+        return refreshedTokens({ ...context, fetch: asForm })
       },
-      ({ accessToken, expiresAt }) =>
-        isSendable(accessToken) &&
-        accessToken !== '' &&
-        (expiresAt === undefined || !Number.isNaN(new Date(expiresAt).getTime())),
+      areUsable,
     )
   })
 
@@ -375,6 +345,28 @@ describe('10,000 hostile answers are read or refused', { timeout: 120_000 }, () 
 })
 
 /** openid-client's errors are told apart, and what they hold of the answer is made printable. */
+/** As a refresh reads them. */
+async function refreshedTokens(context: OAuthContext): Promise<Tokens> {
+  const reference = {
+    clientSource: 'static',
+    clientId: 'c1',
+    redirectUri: CALLBACK,
+    authorizationServer: METADATA,
+  } as const
+  try {
+    return await requestTokens(context, SERVER, reference, (configuration) =>
+      openid.refreshTokenGrant(configuration, 'rt0'),
+    )
+  } catch (error) {
+    throw asOurs(error)
+  }
+}
+
+const areUsable = ({ accessToken, expiresAt }: Tokens): boolean =>
+  isSendable(accessToken) &&
+  accessToken !== '' &&
+  (expiresAt === undefined || !Number.isNaN(new Date(expiresAt).getTime()))
+
 function asOurs(error: unknown): unknown {
   if (error instanceof McpDcrError || !(error instanceof Error)) return error
   if (
