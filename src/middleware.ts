@@ -85,7 +85,7 @@ export interface McpDcr extends RequestHandler {
    */
   reseal(): Promise<ResealReport>
   /**
-   * Releases the store, after the refreshes that are under way, for which it waits 25 seconds at most, and pending
+   * Releases the store, after the sign-ins and refreshes that are under way, for which it waits 25 seconds at most, and pending
    * writes. Stop listening before, and end the store's own pool or client after it.
    */
   close(): Promise<void>

@@ -2,7 +2,8 @@ import { BoundedMap } from '../bounded-map.js'
 import { McpDcrError } from '../errors.js'
 import type { Challenge, Server } from '../model.js'
 import type { OAuthContext } from '../oauth/context.js'
-import { DISCOVERY_LIFETIME, FAILURE_LIFETIME } from '../oauth/discover.js'
+import { DISCOVERY_LIFETIME } from '../oauth/discover.js'
+import { isGood, timed, type TimedResult } from '../oauth/timed-result.js'
 import { challengeOf } from './parse-challenge.js'
 
 /** The challenge may be missing: metadata is looked for at the well-known URLs then. */
@@ -26,21 +27,12 @@ export interface ServerChallenges {
 /** How many servers' are remembered. */
 const REMEMBERED = 1000
 
-interface Known {
-  readonly asked: Promise<Asked>
-  /** When it was asked for; once that has failed, when it did. In epoch milliseconds. */
-  since: number
-  hasFailed: boolean
-}
-
 export function createServerChallenges(oauth: OAuthContext): ServerChallenges {
-  const answers = new BoundedMap<string, Known>(REMEMBERED)
+  const answers = new BoundedMap<string, TimedResult<Asked>>(REMEMBERED)
 
   function ask(server: Server): Promise<Asked> {
     const asked = askForChallenge(oauth, server)
-    const known: Known = { asked, since: oauth.clock(), hasFailed: false }
-    answers.set(server.url, known)
-    asked.catch(() => Object.assign(known, { since: oauth.clock(), hasFailed: true }))
+    answers.set(server.url, timed(asked, oauth.clock))
     return asked
   }
 
@@ -50,10 +42,9 @@ export function createServerChallenges(oauth: OAuthContext): ServerChallenges {
       // What is known of an undeclared one is known by a challenge.
       if (!server.declared) return undefined
       const known = answers.get(server.url)
-      const lifetime = known?.hasFailed === true ? FAILURE_LIFETIME : DISCOVERY_LIFETIME
-      const isGood = known !== undefined && oauth.clock() - known.since < lifetime
+      const isKnown = known !== undefined && isGood(known, oauth.clock(), DISCOVERY_LIFETIME)
       try {
-        const asked = await (isGood ? known.asked : ask(server))
+        const asked = await (isKnown ? known.result : ask(server))
         return asked === 'none needed' ? undefined : asked.challenge
       } catch {
         // Discovery says what is wrong, or finds what it needs all the same.

@@ -13,12 +13,11 @@ import { failureKey } from './failures.js'
 import { nameServer } from './name-server.js'
 import { withRegistrationPath } from './provider-endpoints.js'
 import { assertTrusted, type IsTrusted } from './trusted-issuer.js'
+import { isGood, timed, type TimedResult } from './timed-result.js'
 import { findResourceMetadata, type ResourceMetadata } from './resource-metadata.js'
 
 /** How long a discovery is used again, in milliseconds. */
 export const DISCOVERY_LIFETIME = 5 * 60_000
-/** How long a failed one is, in milliseconds: visitors would repeat its dozen requests; a person who tries again is hardly faster. */
-export const FAILURE_LIFETIME = 5000
 /** How long a rejected token may not cause another discovery of the same server, in milliseconds. */
 const FRESH_INTERVAL = 10_000
 /** How many discoveries are kept. */
@@ -45,12 +44,8 @@ export type Discover = (
   options?: DiscoverOptions,
 ) => Promise<Discovered>
 
-interface Entry {
+interface Entry extends TimedResult<Discovered> {
   readonly owner: string
-  readonly result: Promise<Discovered>
-  /** When it was begun; once it has failed, when it did. In epoch milliseconds. */
-  since: number
-  hasFailed: boolean
 }
 
 export interface DiscoverConfig {
@@ -76,7 +71,8 @@ export function createDiscover(
     const named = [resourceMetadata, otherResourceMetadata]
     const key = JSON.stringify([server?.name, server?.url, server?.oauth, named, reach])
     const cached = cache.get(key)
-    if (cached !== undefined && clock() - cached.since < lifetimeOf(cached, fresh)) return cached.result
+    const lifetime = fresh ? FRESH_INTERVAL : DISCOVERY_LIFETIME
+    if (cached !== undefined && isGood(cached, clock(), lifetime)) return cached.result
     // From here on, so that nobody waits longer for having to wait for a turn.
     const withinDeadline = withDeadline(fetch, 2 * timeout)
     const result = inTurn(server, () =>
@@ -87,11 +83,10 @@ export function createDiscover(
     ).catch((error: unknown) => {
       throw nameServer(error, server)
     })
-    const entry: Entry = { owner: ownerOf(server, challenge), result, since: clock(), hasFailed: false }
+    const entry: Entry = Object.assign(timed(result, clock), { owner: ownerOf(server, challenge) })
     const others = [...cache].filter(([other, { owner }]) => owner === entry.owner && other !== key)
     if (others.length >= MAX_PER_SERVER) cache.delete(others[0]?.[0] ?? '')
     cache.set(key, entry)
-    result.catch(() => Object.assign(entry, { since: clock(), hasFailed: true }))
     return result
   }
 }
@@ -101,11 +96,6 @@ function ownerOf(server: Server | undefined, challenge: Challenge | undefined): 
   if (server?.declared === true) return failureKey(server)
   const url = server?.url ?? challenge?.resourceMetadata
   return url !== undefined && URL.canParse(url) ? new URL(url).origin : ''
-}
-
-function lifetimeOf({ hasFailed }: Entry, fresh: boolean): number {
-  if (hasFailed) return FAILURE_LIFETIME
-  return fresh ? FRESH_INTERVAL : DISCOVERY_LIFETIME
 }
 
 /** Discovery makes up to a dozen requests, one after the other: each has its own bound, and all have one together. */
