@@ -13,11 +13,13 @@ import { createContext } from './create-context.js'
 import type { GatewayContext } from './gateway/context.js'
 import { hookResponses } from './gateway/intercept.js'
 import { createMcpFetch } from './gateway/mcp-fetch.js'
+import { hookBodies } from './gateway/posted-body.js'
 import { refreshConnection } from './gateway/refresh-connection.js'
 import { hookRequests, type RequestMcp } from './gateway/request-mcp.js'
 import { authorizationRequired } from './gateway/require-authorization.js'
 import { serverOfUrl } from './gateway/resolve-server.js'
 import { mcpOf, serveRequest } from './gateway/serve-request.js'
+import { postedOf } from './gateway/visit.js'
 import { warmServers, type WarmResult } from './gateway/warm.js'
 import type { Server } from './model.js'
 import { disconnect, forgetServer } from './oauth/disconnect.js'
@@ -114,6 +116,7 @@ export function mcpDcr(options: Options = {}): McpDcr {
   const routes = createRoutes(context)
   hookResponses(express.response)
   hookRequests(express.request, mcpOf)
+  hookBodies(express.request, postedOf)
 
   function mcpDcrMiddleware(req: Request, res: Response, next: NextFunction): void | Promise<void> {
     const { path } = req
@@ -123,7 +126,7 @@ export function mcpDcr(options: Options = {}): McpDcr {
       routes(req, res, next)
       return
     }
-    const goesOn = serveRequest(context, req, res)
+    const goesOn = serveRequest(context, req, res, path)
     if (goesOn === true) next()
     else
       return goesOn.then((it) => {

@@ -6,7 +6,7 @@ import { authorizeUrl, baseUrlOf } from './base-url.js'
 import { isNavigation } from './caller.js'
 import { identifyUser } from './identify-user.js'
 import type { Answer } from './intercept.js'
-import { answerMcpClient, mcpVisitOf } from './mcp-visit.js'
+import { answerMcpClient, mcpVisitOf, wholeMcpVisitOf } from './mcp-visit.js'
 import { requireAuthorization } from './require-authorization.js'
 import { returnToOf, type Visit } from './visit.js'
 
@@ -24,10 +24,10 @@ export async function answered(visit: Visit, work: () => Promise<Answer>, server
 }
 
 /** The answer to a failure, as its caller understands it. */
-export function failure(visit: Visit, thrown: unknown, server?: Server): Answer | Promise<Answer> {
+export async function failure(visit: Visit, thrown: unknown, server?: Server): Promise<Answer> {
   const { context, req } = visit
   const error = toMcpDcrError(thrown, context.config.logger)
-  const mcp = mcpVisitOf(visit)
+  const mcp = await wholeMcpVisitOf(visit)
   if (mcp !== undefined) return answerMcpClient(context, req, mcp, error)
   const retryUrl = server && authorizeUrl(baseUrlOf(context.config, req), server.name, returnToOf(visit))
   const answer = errorAnswer(req, error, retryUrl)

@@ -12,6 +12,16 @@ const REFRESH_AHEAD = 60_000
 /** How long a failed refresh is not repeated while the old token still works, in milliseconds. */
 const REFRESH_PAUSE = 10_000
 
+/** As {@link liveConnection}, where nothing has to be waited for; undefined where something has. */
+export function connectionAtHand(
+  { oauth: { records, clock } }: GatewayContext,
+  server: Server,
+  user: string,
+): Connection | undefined {
+  const connection = usable(server, records.connections.recent(connectionKey(user, server.name))?.value)
+  return connection !== undefined && isFresh(connection, clock()) ? connection : undefined
+}
+
 /**
  * The user's live connection to a server, refreshed where its token is about to expire; undefined where
  * a sign-in is needed.
@@ -32,8 +42,8 @@ export async function liveConnection(
       : recent
   const connection = usable(server, recalled?.value)
   if (recalled === undefined || connection?.expiresAt === undefined) return connection
+  if (isFresh(connection, clock())) return connection
   const remaining = connection.expiresAt - clock()
-  if (remaining > refreshAhead(connection, connection.expiresAt)) return connection
   if (connection.refreshToken === undefined)
     return remaining > 0 ? connection : usable(server, await dropExpired(context, key, recalled))
   if (remaining > 0 && (context.refreshPauses.get(key) ?? 0) > clock()) return connection
@@ -72,9 +82,9 @@ const PASSING = new Set([
   'store_corrupt',
 ])
 
-/** A token that lives for less than two minutes is refreshed at half its life, or every request would. */
-function refreshAhead({ obtainedAt }: Connection, expiresAt: number): number {
-  return Math.min(REFRESH_AHEAD, (expiresAt - obtainedAt) / 2)
+/** Whether it need not be refreshed yet; a token that lives for less than two minutes, up to half its life, or every request would. */
+function isFresh({ expiresAt, obtainedAt }: Connection, now: number): boolean {
+  return expiresAt === undefined || expiresAt - now > Math.min(REFRESH_AHEAD, (expiresAt - obtainedAt) / 2)
 }
 
 /** A token goes to the server that it was issued for, and to no other that took its name. */

@@ -50,7 +50,7 @@ export function createMcpSessions(): McpSessions {
       const { _meta: meta } = request.params
       if (isObject(meta) && isVersion(meta[VERSION])) {
         const said = { version: meta[VERSION], hasUrls: hasUrls(meta[CAPABILITIES]) }
-        return { isModern: said.version >= FIRST_MODERN, opensUrls: opensUrls(said) }
+        return { isModern: said.version >= FIRST_MODERN && isModernRequest(req), opensUrls: opensUrls(said) }
       }
       const said = saidBy(request) ?? saidBefore(req, server)
       return { isModern: false, opensUrls: said !== undefined && opensUrls(said) }
@@ -61,6 +61,12 @@ export function createMcpSessions(): McpSessions {
         sessions.set(keyOf(server, sessionId), said)
     },
   }
+}
+
+/** Whether a request's header says so too, which each of theirs has to (MCP 2026-07-28, Streamable HTTP): only their retries bring anything back. */
+export function isModernRequest({ headers }: IncomingMessage): boolean {
+  const version = headers['mcp-protocol-version']
+  return isVersion(version) && version >= FIRST_MODERN
 }
 
 /** The session that a client names (`Mcp-Session-Id`), in 1,024 characters at the most. */

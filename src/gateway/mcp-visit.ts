@@ -5,6 +5,7 @@ import { connectionKey } from '../store/records.js'
 import { authorizeUrl, baseUrlOf } from './base-url.js'
 import type { GatewayContext } from './context.js'
 import type { Answer } from './intercept.js'
+import { isModernRequest } from './mcp-client.js'
 import { INPUT, mcpAnswer, type McpAsker } from './mcp-answer.js'
 import {
   parseMcpMessage,
@@ -13,6 +14,7 @@ import {
   type McpMessage,
   type McpRequest,
 } from './mcp-message.js'
+import { isHookedBody, PostedBody } from './posted-body.js'
 import { readAhead, replaceBody } from './read-ahead.js'
 import {
   bringsState,
@@ -36,29 +38,61 @@ export interface McpVisit {
   readonly state: OpenedState | 'unread'
 }
 
-/** Learns what an MCP client asks, and what its retry has brought back, before its body goes on to a handler. */
-export async function noteMcpRequest(
+/** Of a body that is kept as it comes, in bytes: so much comes without anybody's reading it. */
+const MAX_KEPT = 16 * 1024
+
+/**
+ * Learns what an MCP client asks, and what its retry has brought back, before its body goes on to a handler.
+ *
+ * @returns undefined where nothing has to be waited for
+ */
+export function noteMcpRequest(visit: Visit, res: ServerResponse, userOf: UserOf): undefined | Promise<void> {
+  const { req } = visit
+  if (req.method !== 'POST') return undefined
+  const message = parsedMcpMessage(req)
+  if (message !== undefined) return noteMessage(visit, res, message, userOf)
+  if (!isOfMcpClient(req)) return undefined
+  // Of most requests nobody will ask what they say: only what a retry brings back is needed before the handler.
+  if (!isModernRequest(req)) visit.posted ??= keptBody(req)
+  return visit.posted === undefined ? readMcpRequest(visit, res, userOf) : undefined
+}
+
+type UserOf = () => string | undefined | Promise<string | undefined>
+
+/** The body of a request of which nothing has come yet, where all of it can be kept; undefined of any other. */
+function keptBody(req: Request): PostedBody | undefined {
+  const length = Number(req.headers['content-length'])
+  const canBeKept = length > 0 && length <= MAX_KEPT && !isCompressed(req) && isHookedBody(req)
+  return canBeKept && req.readableFlowing === null && req.readableLength === 0 && !req.complete
+    ? new PostedBody(length)
+    : undefined
+}
+
+async function readMcpRequest(visit: Visit, res: ServerResponse, userOf: UserOf): Promise<void> {
+  const { req } = visit
+  const body = isCompressed(req) ? undefined : await readAhead(req, MAX_BODY)
+  if (body !== undefined && !mayBringState(body)) {
+    visit.posted = PostedBody.of(body)
+    return
+  }
+  const message = body === undefined ? unreadMessage(req) : parseMcpMessage(body.toString('utf8'))
+  if (message !== undefined) await noteMessage(visit, res, message, userOf)
+}
+
+function noteMessage(
   visit: Visit,
   res: ServerResponse,
-  userOf: () => string | undefined | Promise<string | undefined>,
-): Promise<void> {
-  const { context, req } = visit
-  if (req.method !== 'POST') return
-  let message = parsedMcpMessage(req)
-  if (message === undefined && isOfMcpClient(req)) {
-    const body = isCompressed(req) ? undefined : await readAhead(req, MAX_BODY)
-    // Of most requests nobody will ask what they say: only what a retry brings back is needed now.
-    if (body !== undefined && !mayBringState(body)) {
-      visit.posted = body
-      return
-    }
-    message = body === undefined ? unreadMessage(req) : parseMcpMessage(body.toString('utf8'))
-  }
-  if (message === undefined) return
-  visit.mcp = { message, place: placeOf(visit), state: 'unread' }
-  if (message === UNREADABLE) return
-  const state = await openRequestState(context, req, res, visit.mcp, userOf)
-  visit.mcp = { ...visit.mcp, state }
+  message: McpMessage,
+  userOf: UserOf,
+): undefined | Promise<void> {
+  const mcp = { message, place: placeOf(visit) }
+  const [request] = message.requests
+  const isRetry = request !== undefined && !message.isBatch && bringsState(request)
+  visit.mcp = { ...mcp, state: isRetry || message === UNREADABLE ? 'unread' : 'foreign' }
+  if (!isRetry) return undefined
+  return openRequestState(visit, res, mcp.place, request, userOf).then((state) => {
+    visit.mcp = { ...mcp, state }
+  })
 }
 
 /** Of a body that could not be read ahead: undefined where somebody has parsed it, and it is no MCP client's. */
@@ -82,17 +116,24 @@ function parsedMcpMessage(req: Request): McpMessage | undefined {
 /** What is known by now: what was too long to be read ahead, or came without a client's headers, a handler may have parsed. */
 export function mcpVisitOf(visit: Visit): McpVisit | undefined {
   readPosted(visit)
-  const { mcp, req } = visit
+  const { req, posted } = visit
+  const mcp = visit.mcp ?? (posted && { message: UNREADABLE, place: placeOf(visit), state: 'unread' })
   if (req.method !== 'POST' || (mcp !== undefined && mcp.message !== UNREADABLE)) return mcp
   const message = parsedMcpMessage(req)
   return message === undefined ? mcp : { message, place: placeOf(visit), state: 'unread' }
 }
 
+/** As {@link mcpVisitOf}, once all of its body has come that will come. */
+export async function wholeMcpVisitOf(visit: Visit): Promise<McpVisit | undefined> {
+  await visit.posted?.settled(visit.req)
+  return mcpVisitOf(visit)
+}
+
 function readPosted(visit: Visit): void {
-  const { posted } = visit
-  if (posted === undefined) return
+  const body = visit.posted?.whole()
+  if (body === undefined) return
   visit.posted = undefined
-  const message = parseMcpMessage(posted.toString('utf8'))
+  const message = parseMcpMessage(body.toString('utf8'))
   if (message !== undefined) visit.mcp = { message, place: placeOf(visit), state: 'foreign' }
 }
 
@@ -107,9 +148,11 @@ export function isOfMcpClient({ method, headers }: Request): boolean {
 
 /** Notes the client of a session that this response opens. */
 export function noteSession(visit: Visit, header: (name: string) => string | undefined): void {
-  if (visit.req.method !== 'POST') return
+  const { method, headers } = visit.req
+  if (method !== 'POST') return
   const sessionId = header('mcp-session-id')
-  if (sessionId === undefined) return
+  // Some servers name it in each response.
+  if (sessionId === undefined || sessionId === headers['mcp-session-id']) return
   readPosted(visit)
   const { context, mcp } = visit
   const initialize = mcp?.message.requests.find(({ method }) => method === 'initialize')
@@ -124,14 +167,12 @@ export function noteSession(visit: Visit, header: (name: string) => string | und
  * @throws McpDcrError `invalid_request` where it is not good for this request, `access_denied` where the person has declined
  */
 async function openRequestState(
-  context: GatewayContext,
-  req: Request,
+  { context, req }: Visit,
   res: ServerResponse,
-  { message, place }: McpVisit,
-  userOf: () => string | undefined | Promise<string | undefined>,
+  place: string,
+  request: McpRequest,
+  userOf: UserOf,
 ): Promise<OpenedState> {
-  const [request] = message.requests
-  if (request === undefined || message.isBatch || !bringsState(request)) return 'foreign'
   const user = await userOf()
   if (user === undefined) return 'foreign'
   const state = await context.requestStates.open({ place, user, request })

@@ -13,12 +13,14 @@ import { meetUndeclared } from './undeclared.js'
 import { endVisit, returnToOf, type Visit } from './visit.js'
 
 /** A route of the gateway that is no declared server's. Who is no MCP client passes as if we were not there. */
-export async function enterRoute(visit: Visit, res: Response): Promise<void> {
+export function enterRoute(visit: Visit, res: Response): undefined | Promise<void> {
   const { context, req } = visit
   if (isOfMcpClient(req)) {
-    await noteMcpRequest(visit, res, () => identifyUser(context.config, req))
-    watchRoute(visit, res)
-  } else if (context.config.undeclared) watchRoute(visit, res)
+    const noting = noteMcpRequest(visit, res, () => identifyUser(context.config, req))
+    if (noting !== undefined) return noting.then(() => watchRoute(visit, res))
+  } else if (!context.config.undeclared) return undefined
+  watchRoute(visit, res)
+  return undefined
 }
 
 /** A response that is watched already keeps its watch, which knows of failed fetches too. */

@@ -2,7 +2,7 @@ import type { Request, Response } from 'express'
 import type { Challenge, Connection, Server } from '../model.js'
 import { sendAnswer } from './answer.js'
 import { answered, failedFetchAnswer, failure, isOfMcpClient } from './answer-failure.js'
-import { liveConnection, replaceAuthorization } from './attach-token.js'
+import { connectionAtHand, liveConnection, replaceAuthorization } from './attach-token.js'
 import { authorizeUrl, baseUrlOf } from './base-url.js'
 import { noteAnswer, type GatewayContext } from './context.js'
 import { hideFlowCookies } from './flow-cookie.js'
@@ -23,7 +23,7 @@ import { requireAuthorization } from './require-authorization.js'
 import { resolveServer } from './resolve-server.js'
 import { asksForScope, beginStepUp, insufficientScope, mayStepUp, noteOutcome } from './step-up.js'
 import { refuseMetadata } from './upstream-metadata.js'
-import { arrivedOf, endVisit, noteArrival, returnToOf, visitOf, type Visit } from './visit.js'
+import { arrivedOf, beginVisit, endVisit, noteArrival, returnToOf, visitOf, type Visit } from './visit.js'
 
 /**
  * Prepares a request for the gateway's handler: resolve server → identify user → attach token (refreshed if
@@ -31,20 +31,39 @@ import { arrivedOf, endVisit, noteArrival, returnToOf, visitOf, type Visit } fro
  *
  * @returns whether the handler is to go on; at once where nothing has to be waited for, as on the gateway's other routes
  */
-export function serveRequest(context: GatewayContext, req: Request, res: Response): true | Promise<boolean> {
-  noteArrival(context, req)
-  if (!isHooked(req)) req.mcp = mcpOf(req) as RequestMcp
+export function serveRequest(
+  context: GatewayContext,
+  req: Request,
+  res: Response,
+  path: string,
+): true | Promise<boolean> {
+  if (!isHooked(req)) req.mcp = createMcp(context, req)
   const { servers, undeclared } = context.config
-  const server = servers && resolveServer(servers, req.path)
-  if (servers !== undefined && server === undefined && !undeclared && !isOfMcpClientRequest(req)) return true
-  return enter(visitOf(context, req), res, server)
+  const server = servers && resolveServer(servers, path)
+  if (servers !== undefined && server === undefined && !undeclared && !isOfMcpClientRequest(req)) {
+    noteArrival(context, req, path)
+    return true
+  }
+  const visit = beginVisit(context, req, path)
+  const fail = async (thrown: unknown): Promise<false> => {
+    sendAnswer(req, res, await failure(visit, thrown))
+    return false
+  }
+  try {
+    const entering = servers === undefined ? enterOneOf(visit, res) : enter(visit, res, server)
+    return entering === undefined ? true : entering.then(() => true, fail)
+  } catch (thrown) {
+    return fail(thrown)
+  }
 }
 
 /** `req.mcp` of a request that has come by the middleware. */
 export function mcpOf(asked: Request): RequestMcp | undefined {
   const arrived = arrivedOf(asked)
-  if (arrived === undefined) return undefined
-  const { context, req } = arrived
+  return arrived && createMcp(arrived.context, arrived.req)
+}
+
+function createMcp(context: GatewayContext, req: Request): RequestMcp {
   return createRequestMcp(context, req, (error) => {
     const visit = visitOf(context, req)
     visit.failure = error
@@ -52,27 +71,55 @@ export function mcpOf(asked: Request): RequestMcp | undefined {
   })
 }
 
-async function enter(visit: Visit, res: Response, declared: Server | undefined): Promise<boolean> {
+async function enterOneOf(visit: Visit, res: Response): Promise<void> {
   const { context, req, path } = visit
-  try {
-    const { servers, serversOf } = context.config
-    const server = servers === undefined ? resolveServer(await serversOf(req), path) : declared
-    await (server === undefined ? enterRoute(visit, res) : enterServer(visit, res, server))
-    return true
-  } catch (thrown) {
-    sendAnswer(req, res, await failure(visit, thrown))
-    return false
-  }
+  await enter(visit, res, resolveServer(await context.config.serversOf(req), path))
 }
 
-async function enterServer(visit: Visit, res: Response, server: Server): Promise<void> {
-  const { context, req } = visit
+function enter(visit: Visit, res: Response, server: Server | undefined): undefined | Promise<void> {
+  if (server === undefined) return enterRoute(visit, res)
   visit.server = server
   refuseMetadata(visit.path)
-  const user = await identifyUser(context.config, req)
-  hideFlowCookies(req)
-  await noteMcpRequest(visit, res, () => user)
-  const sent = user === undefined ? undefined : await liveConnection(context, server, user)
+  const user = identifyUser(visit.context.config, visit.req)
+  if (user instanceof Promise) return user.then((it) => enterServer(visit, res, server, it))
+  return enterServer(visit, res, server, user)
+}
+
+function enterServer(
+  visit: Visit,
+  res: Response,
+  server: Server,
+  user: string | undefined,
+): undefined | Promise<void> {
+  hideFlowCookies(visit.req)
+  const noting = noteMcpRequest(visit, res, () => user)
+  if (noting !== undefined) return noting.then(() => attachToken(visit, res, server, user))
+  return attachToken(visit, res, server, user)
+}
+
+function attachToken(
+  visit: Visit,
+  res: Response,
+  server: Server,
+  user: string | undefined,
+): undefined | Promise<void> {
+  const { context } = visit
+  const atHand = user === undefined ? undefined : connectionAtHand(context, server, user)
+  if (user !== undefined && atHand === undefined)
+    return liveConnection(context, server, user).then((sent) => watch(visit, res, server, user, sent))
+  watch(visit, res, server, user, atHand)
+  return undefined
+}
+
+/** Sends the connection's token along, and watches what comes of it. */
+function watch(
+  visit: Visit,
+  res: Response,
+  server: Server,
+  user: string | undefined,
+  sent: Connection | undefined,
+): void {
+  const { context, req } = visit
   replaceAuthorization(req, sent?.accessToken)
   const operation = (): string => operationOf(req, mcpVisitOf(visit)?.message)
   intercept(

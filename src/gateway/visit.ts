@@ -6,24 +6,8 @@ import { canonicalPath } from '../server-path.js'
 import { baseUrlOf } from './base-url.js'
 import type { GatewayContext } from './context.js'
 import type { McpVisit } from './mcp-visit.js'
+import type { PostedBody } from './posted-body.js'
 import { publicPath } from './return-path.js'
-
-/** A request on its way to the gateway's own handler. */
-export interface Visit {
-  readonly context: GatewayContext
-  readonly req: Request
-  /** At the middleware's own place in the app. */
-  readonly url: string
-  readonly path: string
-  /** The declared server whose path it is. */
-  server: Server | undefined
-  /** The body that an MCP client has posted, until somebody asks what it says or the response has begun. */
-  posted: Buffer | undefined
-  /** What an MCP client asks; undefined where somebody else does, or where that is not known yet. */
-  mcp: McpVisit | undefined
-  /** Why a handler's `req.mcp.fetch` failed last: for want of a sign-in, or otherwise. */
-  failure: McpDcrError | undefined
-}
 
 /** A request that has come by, at the middleware's own place in the app: a handler further down may change its URL. */
 interface Arrival {
@@ -32,16 +16,48 @@ interface Arrival {
   readonly path: string
 }
 
-/**
- * Of every request, and so nothing that refers to it: V8's young collections keep what a WeakMap holds for good.
- * Not a property of the request: adding one after Express has changed its prototype takes longer than all else here.
- */
-const arrivals = new WeakMap<IncomingMessage, Arrival>()
-/** Until the response begins. */
-const visits = new WeakMap<IncomingMessage, Visit>()
+/** A request on its way to the gateway's own handler. */
+export interface Visit extends Arrival {
+  readonly req: Request
+  /** The declared server whose path it is. */
+  server: Server | undefined
+  /** The body that an MCP client posts, until somebody asks what it says or the response has begun. */
+  posted: PostedBody | undefined
+  /** What an MCP client asks; undefined where somebody else does, or where that is not known yet. */
+  mcp: McpVisit | undefined
+  /** Why a handler's `req.mcp.fetch` failed last: for want of a sign-in, or otherwise. */
+  failure: McpDcrError | undefined
+}
 
-export function noteArrival(context: GatewayContext, req: Request): void {
-  arrivals.set(req, { context, url: req.url, path: req.path })
+/**
+ * A visit until the response begins, and then what refers to no request: a young collection of V8's keeps what a
+ * WeakMap holds, and would keep each request with it. Not a property of the request: adding one after Express has
+ * changed its prototype takes longer.
+ */
+const arrivals = new WeakMap<IncomingMessage, Arrival | Visit>()
+
+/** A request that none of our steps is for. */
+export function noteArrival(context: GatewayContext, req: Request, path: string): void {
+  arrivals.set(req, { context, url: req.url, path })
+}
+
+/** A request that our steps are for. A handler may have rewritten the URL, and sent it round once more. */
+export function beginVisit(context: GatewayContext, req: Request, path: string): Visit {
+  const before = arrivals.get(req)
+  const { url } = req
+  return isVisit(before) && before.context === context && before.url === url
+    ? before
+    : createVisit({ context, url, path }, req, before)
+}
+
+function isVisit(arrival: Arrival | Visit | undefined): arrival is Visit {
+  return arrival !== undefined && 'req' in arrival
+}
+
+/** Where the body of a request is kept as it comes. */
+export function postedOf(req: IncomingMessage): PostedBody | undefined {
+  const arrival = arrivals.get(req)
+  return isVisit(arrival) ? arrival.posted : undefined
 }
 
 /**
@@ -56,32 +72,38 @@ export function arrivedOf(req: Request): { context: GatewayContext; req: Request
   return undefined
 }
 
-/** The visit of a request. */
+/** The visit of a request, which may have begun just now. */
 export function visitOf(context: GatewayContext, req: Request): Visit {
-  const arrival = arrivals.get(req)
-  const { url, path } = arrival?.context === context ? arrival : req
-  const known = visits.get(req)
-  // A handler may have rewritten the URL, and sent the request round once more.
-  if (known?.context === context && known.url === url) return known
+  const before = arrivals.get(req)
+  if (before?.context !== context) return createVisit({ context, url: req.url, path: req.path }, req, before)
+  return isVisit(before) ? before : createVisit(before, req, before)
+}
+
+function createVisit(
+  { context, url, path }: Arrival,
+  req: Request,
+  before: Arrival | Visit | undefined,
+): Visit {
   const visit: Visit = {
     context,
-    req,
     url,
     path,
+    req,
     server: undefined,
-    posted: undefined,
+    posted: isVisit(before) ? before.posted : undefined,
     mcp: undefined,
     failure: undefined,
   }
-  visits.set(req, visit)
+  arrivals.set(req, visit)
   return visit
 }
 
 /** The response has begun: nothing can be answered any more. */
 export function endVisit(visit: Visit): void {
+  const { context, url, path, req } = visit
   visit.posted = undefined
   // Of two gateways in one app, the other one's may be in its place.
-  if (visits.get(visit.req) === visit) visits.delete(visit.req)
+  if (arrivals.get(req) === visit) arrivals.set(req, { context, url, path })
 }
 
 /** Where the person is, as their browser sees it; undefined where it has no such path. */

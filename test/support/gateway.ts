@@ -27,7 +27,8 @@ export async function startApp(
   build: (app: Express, at: { url: string; port: number }) => void | Promise<void>,
   { express = express5, port }: StartAppOptions = {},
 ): Promise<App> {
-  const server = await listen(port)
+  // A gateway's requests are as Node makes them.
+  const server = await listen(port, false)
   try {
     const app = express()
     await build(app, server)

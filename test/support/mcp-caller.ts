@@ -39,6 +39,13 @@ export const modernCall = (more: Json = {}, capabilities: unknown = URLS): Json 
 export const modernRetry = (requestState: unknown, action: unknown = 'accept', more: Json = {}): Json =>
   modernCall({ requestState, inputResponses: { 'mcp-dcr': { action } }, ...more })
 
+/** Which a client of 2026-07-28 has to send with each request. */
+function versionHeader(body: unknown): Record<string, string> {
+  const { params } = (typeof body === 'object' ? body : {}) as { params?: { _meta?: Json } }
+  const version = params?._meta?.['io.modelcontextprotocol/protocolVersion']
+  return typeof version === 'string' ? { 'mcp-protocol-version': version } : {}
+}
+
 /** Posts as an MCP client does whose user the `x-user` header names. */
 export async function postMcp(
   url: string,
@@ -48,7 +55,7 @@ export async function postMcp(
 ): Promise<Answer> {
   const answer = await fetch(url, {
     method: 'POST',
-    headers: { ...MCP, 'x-user': user, ...headers },
+    headers: { ...MCP, ...versionHeader(body), 'x-user': user, ...headers },
     body: typeof body === 'string' ? body : JSON.stringify(body),
   })
   const text = await answer.text()

@@ -11,7 +11,7 @@ export interface ReceivedRequest {
   readonly headers: IncomingMessage['headers']
   /** The Authorization header, verbatim. */
   readonly authorization: string | undefined
-  /** What has arrived of the body. */
+  /** What has arrived of the body; nothing where bodies are not kept. */
   readonly body: string
   /** The body as a form. */
   readonly form: URLSearchParams
@@ -55,13 +55,17 @@ const WAIT_FOR_BODY_MAX_BYTES = 16_384
  * knowing its own URL: give it to `serve`.
  *
  * @param port Defaults to a free one.
+ * @param keepsBodies whether requests are recorded with their bodies, by a `push` of their own. Defaults to true
  */
-export async function listen(port = 0): Promise<TestServer & { serve(listener: Listener): void }> {
+export async function listen(
+  port = 0,
+  keepsBodies = true,
+): Promise<TestServer & { serve(listener: Listener): void }> {
   let listener: Listener = (_req, res) => res.writeHead(503).end()
   const requests: ReceivedRequest[] = []
 
   const server = createServer((req, res) => {
-    const request = record(req, res)
+    const request = record(req, res, keepsBodies)
     requests.push(request)
     void handle(req, res, request)
   })
@@ -105,18 +109,20 @@ export async function listen(port = 0): Promise<TestServer & { serve(listener: L
 
 // The parser hands body chunks to `push`: listening there sees them without making the stream flow,
 // so that whoever answers can still read it.
-function record(req: IncomingMessage, res: ServerResponse): ReceivedRequest {
+function record(req: IncomingMessage, res: ServerResponse, keepsBody: boolean): ReceivedRequest {
   const chunks: Buffer[] = []
   const url = req.url ?? '/'
   let settle = () => {}
   const received = new Promise<void>((resolve) => (settle = resolve))
-  const push = req.push.bind(req)
-  req.push = (chunk: Buffer | null, encoding) => {
-    if (chunk === null) settle()
-    else chunks.push(Buffer.from(chunk))
-    return push(chunk, encoding)
-  }
-  req.once('close', settle)
+  if (keepsBody) {
+    const push = req.push.bind(req)
+    req.push = (chunk: Buffer | null, encoding) => {
+      if (chunk === null) settle()
+      else chunks.push(Buffer.from(chunk))
+      return push(chunk, encoding)
+    }
+    req.once('close', settle)
+  } else settle()
   const body = () => Buffer.concat(chunks).toString()
   return {
     method: req.method ?? 'GET',
