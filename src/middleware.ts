@@ -119,14 +119,15 @@ export function mcpDcr(options: Options = {}): McpDcr {
   hookBodies(express.request, postedOf)
 
   function mcpDcrMiddleware(req: Request, res: Response, next: NextFunction): void | Promise<void> {
-    const { path } = req
+    const { url } = req
+    const path = pathOf(req, url)
     if (path.startsWith(ROUTES_PATH) && (path === ROUTES_PATH || path[ROUTES_PATH.length] === '/')) {
-      req.url = req.url.slice(ROUTES_PATH.length)
-      if (!req.url.startsWith('/')) req.url = `/${req.url}`
+      const own = url.slice(ROUTES_PATH.length)
+      req.url = own.startsWith('/') ? own : `/${own}`
       routes(req, res, next)
       return
     }
-    const goesOn = serveRequest(context, req, res, path)
+    const goesOn = serveRequest(context, req, res, url, path)
     if (goesOn === true) next()
     else
       return goesOn.then((it) => {
@@ -153,6 +154,16 @@ export function mcpDcr(options: Options = {}): McpDcr {
     close,
   })
 }
+
+/** As `req.path`, which parses: what most URLs have in front of their query. */
+function pathOf(req: Request, url: string): string {
+  if (!url.startsWith('/') || NOT_PLAIN.test(url)) return req.path
+  const end = url.indexOf('?')
+  return end < 0 ? url : url.slice(0, end)
+}
+
+/** What ends a path, or is no part of a URL, for `url.parse`. */
+const NOT_PLAIN = /[\s#]/
 
 function fetchFor(context: GatewayContext, user: string, name: string): typeof fetch {
   const server = serverNamed(context, name)

@@ -133,8 +133,8 @@ function send(res: ServerResponse, watch: Watch, { status, headers, body = '' }:
 /** Back to what the response was when the watch began, with nothing of the upstream's in it. */
 function restoreHeaders(res: ServerResponse, { originals, headers, sendDate }: Watch): void {
   for (const name of res.getHeaderNames()) originals.removeHeader.call(res, name)
-  for (const [name, value] of Object.entries(headers)) {
-    if (value !== undefined && !NEVER_KEPT.has(name)) originals.setHeader.call(res, name, value)
+  for (const [name, value] of headers) {
+    if (!NEVER_KEPT.has(name)) originals.setHeader.call(res, name, value)
   }
   // Where these were removed by name, Node frames no body: with compression it would close the connection.
   for (const flag of REMOVED_FLAGS) if (Object.hasOwn(res, flag)) Object.assign(res, { [flag]: false })
@@ -145,6 +145,5 @@ function restoreHeaders(res: ServerResponse, { originals, headers, sendDate }: W
 }
 
 function cookiesOf({ headers }: Watch): string[] {
-  const value = headers['set-cookie']
-  return value === undefined ? [] : [value].flat().map(String)
+  return headers.flatMap(([name, value]) => (name === 'set-cookie' ? [value].flat().map(String) : []))
 }

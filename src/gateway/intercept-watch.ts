@@ -9,13 +9,14 @@ export type Originals = Pick<ServerResponse, Method | 'setHeader' | 'removeHeade
 
 /** One response under watch. */
 export interface Watch {
+  readonly res: ServerResponse
   /** The object whose methods serve this response: the prototype, or the response itself. */
   readonly layer: object
   readonly originals: Originals
   readonly decide: Decide
   readonly onPassed: OnPassed | undefined
   /** What the response had when the watch began. */
-  readonly headers: Readonly<Record<string, number | string | readonly string[] | undefined>>
+  readonly headers: readonly (readonly [name: string, value: number | string | readonly string[]])[]
   readonly sendDate: boolean
   diverted: boolean
   /** The answer is being written, synchronously: the methods are the originals. */

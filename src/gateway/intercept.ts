@@ -49,9 +49,10 @@ export function hookResponses(prototype: object): void {
  * A response that is watched, or has begun, keeps its first watch.
  */
 export function intercept(res: ServerResponse, decide: Decide, onPassed?: OnPassed): void {
-  if (watches.has(res) || res.headersSent || res.writableEnded || res.destroyed) return
+  if (watches.has(res) || res.headersSent) return
   const layer = layerOf(res)
   watches.set(res, {
+    res,
     layer,
     originals: hook(layer),
     decide,
@@ -72,7 +73,7 @@ export function intercept(res: ServerResponse, decide: Decide, onPassed?: OnPass
  * and an answer has to go through what was there, or a new session's cookie would be lost.
  */
 function layerOf(res: ServerResponse): ServerResponse {
-  for (const method of METHODS) if (Object.hasOwn(res, method)) return res
+  if (hasOwnMethods(res)) return res
   const prototype = Object.getPrototypeOf(res) as object
   const known = layers.get(prototype)
   if (known !== undefined) return known
@@ -80,6 +81,14 @@ function layerOf(res: ServerResponse): ServerResponse {
   if (layer === undefined) return res
   layers.set(prototype, layer)
   return layer
+}
+
+/**
+ * Spelled out, and without `flushHeaders` and `destroy`, which nobody replaces alone: V8 has to look up each of them,
+ * since each request that Express has changed the prototype of is of a hidden class of its own.
+ */
+function hasOwnMethods(res: ServerResponse): boolean {
+  return Object.hasOwn(res, 'writeHead') || Object.hasOwn(res, 'write') || Object.hasOwn(res, 'end')
 }
 
 function layerAbove(prototype: object): ServerResponse | undefined {
@@ -104,10 +113,11 @@ export function replaceResponse(res: ServerResponse, produce: () => Promise<Answ
 }
 
 function copyHeaders(res: ServerResponse): Watch['headers'] {
-  const headers = res.getHeaders()
-  // appendHeader() pushes into an array that it finds.
-  for (const name in headers) if (Array.isArray(headers[name])) headers[name] = [...headers[name]]
-  return headers
+  return res.getHeaderNames().map((name) => {
+    const value = res.getHeader(name) as number | string | string[]
+    // appendHeader() pushes into an array that it finds.
+    return [name, Array.isArray(value) ? [...value] : value]
+  })
 }
 
 function hook(layer: ServerResponse): Originals {
@@ -120,15 +130,12 @@ function hook(layer: ServerResponse): Originals {
     const original = originals[method] as (...args: unknown[]) => unknown
     const divert = DIVERTED[method]
     const replacement = function (this: ServerResponse, ...args: unknown[]): unknown {
-      const watched = watchedOf(this)
-      const watch = watched && watches.get(watched)
-      if (watched === undefined || watch?.layer !== layer || watch.sending) {
+      const watch = watches.get(this) ?? inheritedWatch(this)
+      if (watch?.layer !== layer || watch.sending) return Reflect.apply(original, this, args)
+      if (!watch.diverted && (method === 'destroy' || !diverts(watch, method, args))) {
         return Reflect.apply(original, this, args)
       }
-      if (!watch.diverted && (method === 'destroy' || !diverts(watched, watch, method, args))) {
-        return Reflect.apply(original, this, args)
-      }
-      return divert(watched, watch, args)
+      return divert(watch.res, watch, args)
     }
     Object.defineProperty(layer, method, {
       value: replacement,
@@ -140,23 +147,25 @@ function hook(layer: ServerResponse): Originals {
   return originals
 }
 
-/** The watched response: this one, or the one that it inherits from where a handler has derived one of its own. */
-function watchedOf(res: ServerResponse): ServerResponse | undefined {
-  for (let it = res; ;) {
-    if (watches.has(it)) return it
+/** Where a handler has derived a response of its own: the watch of the one that it inherits from. */
+function inheritedWatch(derived: ServerResponse): Watch | undefined {
+  for (let it = derived; ;) {
     const above = Object.getPrototypeOf(it) as ServerResponse | null
     // Express' own prototype is no response.
     if (above === null || layers.has(above)) return undefined
+    const watch = watches.get(above)
+    if (watch !== undefined) return watch
     it = above
   }
 }
 
 /** The decision, at the first call that would send the head. */
-function diverts(res: ServerResponse, watch: Watch, method: Method, args: readonly unknown[]): boolean {
+function diverts(watch: Watch, method: Method, args: readonly unknown[]): boolean {
+  const { res } = watch
   const explicit = method === 'writeHead'
   const status = Number(explicit ? args[0] : res.statusCode) | 0
   const given = explicit ? (typeof args[1] === 'string' ? args[2] : args[1]) : undefined
-  if (status >= 400 && !res.headersSent) {
+  if (status >= 400 && !res.headersSent && !res.destroyed) {
     const produce = decideSafely(watch.decide, status, headerValues(res, given, 'www-authenticate'))
     if (produce !== undefined) {
       watch.diverted = true

@@ -64,7 +64,7 @@ export function createMcpSessions(): McpSessions {
 }
 
 /** Whether a request's header says so too, which each of theirs has to (MCP 2026-07-28, Streamable HTTP): only their retries bring anything back. */
-export function isModernRequest({ headers }: IncomingMessage): boolean {
+export function isModernRequest({ headers }: Pick<IncomingMessage, 'headers'>): boolean {
   const version = headers['mcp-protocol-version']
   return isVersion(version) && version >= FIRST_MODERN
 }

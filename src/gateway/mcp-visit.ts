@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http'
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
 import type { Request } from 'express'
 import { AuthorizationRequiredError, McpDcrError } from '../errors.js'
 import { connectionKey } from '../store/records.js'
@@ -47,30 +47,29 @@ const MAX_KEPT = 16 * 1024
  * @returns undefined where nothing has to be waited for
  */
 export function noteMcpRequest(visit: Visit, res: ServerResponse, userOf: UserOf): undefined | Promise<void> {
-  const { req } = visit
-  if (req.method !== 'POST') return undefined
-  const message = parsedMcpMessage(req)
+  if (visit.method !== 'POST') return undefined
+  const message = parsedMcpMessage(visit.req)
   if (message !== undefined) return noteMessage(visit, res, message, userOf)
-  if (!isOfMcpClient(req)) return undefined
+  if (!isOfMcpClient(visit)) return undefined
   // Of most requests nobody will ask what they say: only what a retry brings back is needed before the handler.
-  if (!isModernRequest(req)) visit.posted ??= keptBody(req)
+  if (!isModernRequest(visit)) visit.posted ??= keptBody(visit)
   return visit.posted === undefined ? readMcpRequest(visit, res, userOf) : undefined
 }
 
 type UserOf = () => string | undefined | Promise<string | undefined>
 
 /** The body of a request of which nothing has come yet, where all of it can be kept; undefined of any other. */
-function keptBody(req: Request): PostedBody | undefined {
-  const length = Number(req.headers['content-length'])
-  const canBeKept = length > 0 && length <= MAX_KEPT && !isCompressed(req) && isHookedBody(req)
-  return canBeKept && req.readableFlowing === null && req.readableLength === 0 && !req.complete
+function keptBody({ req, headers }: Visit): PostedBody | undefined {
+  const length = Number(headers['content-length'])
+  const canBeKept = length > 0 && length <= MAX_KEPT && !isCompressed(headers) && isHookedBody(req)
+  return canBeKept && req.readableFlowing === null && req.readableLength === 0
     ? new PostedBody(length)
     : undefined
 }
 
 async function readMcpRequest(visit: Visit, res: ServerResponse, userOf: UserOf): Promise<void> {
-  const { req } = visit
-  const body = isCompressed(req) ? undefined : await readAhead(req, MAX_BODY)
+  const { req, headers } = visit
+  const body = isCompressed(headers) ? undefined : await readAhead(req, MAX_BODY)
   if (body !== undefined && !mayBringState(body)) {
     visit.posted = PostedBody.of(body)
     return
@@ -101,8 +100,8 @@ function unreadMessage(req: Request): McpMessage | undefined {
 }
 
 /** Unpacked here, a small body might be a huge one: it is left to whoever parses it, under a limit of theirs. */
-function isCompressed({ headers }: Request): boolean {
-  return (headers['content-encoding'] ?? 'identity').toLowerCase() !== 'identity'
+function isCompressed({ 'content-encoding': encoding = 'identity' }: IncomingHttpHeaders): boolean {
+  return encoding.toLowerCase() !== 'identity'
 }
 
 /** The same, where somebody has parsed the body. */
@@ -118,7 +117,7 @@ export function mcpVisitOf(visit: Visit): McpVisit | undefined {
   readPosted(visit)
   const { req, posted } = visit
   const mcp = visit.mcp ?? (posted && { message: UNREADABLE, place: placeOf(visit), state: 'unread' })
-  if (req.method !== 'POST' || (mcp !== undefined && mcp.message !== UNREADABLE)) return mcp
+  if (visit.method !== 'POST' || (mcp !== undefined && mcp.message !== UNREADABLE)) return mcp
   const message = parsedMcpMessage(req)
   return message === undefined ? mcp : { message, place: placeOf(visit), state: 'unread' }
 }
@@ -138,7 +137,7 @@ function readPosted(visit: Visit): void {
 }
 
 /** What every client of MCP's Streamable HTTP transport has to send. */
-export function isOfMcpClient({ method, headers }: Request): boolean {
+export function isOfMcpClient({ method, headers }: Pick<Request, 'method' | 'headers'>): boolean {
   return (
     method === 'POST' &&
     headers['content-type']?.includes('application/json') === true &&
@@ -148,7 +147,7 @@ export function isOfMcpClient({ method, headers }: Request): boolean {
 
 /** Notes the client of a session that this response opens. */
 export function noteSession(visit: Visit, header: (name: string) => string | undefined): void {
-  const { method, headers } = visit.req
+  const { method, headers } = visit
   if (method !== 'POST') return
   const sessionId = header('mcp-session-id')
   // Some servers name it in each response.

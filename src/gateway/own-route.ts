@@ -15,7 +15,7 @@ import { endVisit, returnToOf, type Visit } from './visit.js'
 /** A route of the gateway that is no declared server's. Who is no MCP client passes as if we were not there. */
 export function enterRoute(visit: Visit, res: Response): undefined | Promise<void> {
   const { context, req } = visit
-  if (isOfMcpClient(req)) {
+  if (isOfMcpClient(visit)) {
     const noting = noteMcpRequest(visit, res, () => identifyUser(context.config, req))
     if (noting !== undefined) return noting.then(() => watchRoute(visit, res))
   } else if (!context.config.undeclared) return undefined

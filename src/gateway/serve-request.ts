@@ -35,16 +35,17 @@ export function serveRequest(
   context: GatewayContext,
   req: Request,
   res: Response,
+  url: string,
   path: string,
 ): true | Promise<boolean> {
   if (!isHooked(req)) req.mcp = createMcp(context, req)
   const { servers, undeclared } = context.config
   const server = servers && resolveServer(servers, path)
   if (servers !== undefined && server === undefined && !undeclared && !isOfMcpClientRequest(req)) {
-    noteArrival(context, req, path)
+    noteArrival(context, req, url, path)
     return true
   }
-  const visit = beginVisit(context, req, path)
+  const visit = beginVisit(context, req, url, path)
   const fail = async (thrown: unknown): Promise<false> => {
     sendAnswer(req, res, await failure(visit, thrown))
     return false
@@ -91,7 +92,7 @@ function enterServer(
   server: Server,
   user: string | undefined,
 ): undefined | Promise<void> {
-  hideFlowCookies(visit.req)
+  if (visit.headers.cookie !== undefined) hideFlowCookies(visit.req)
   const noting = noteMcpRequest(visit, res, () => user)
   if (noting !== undefined) return noting.then(() => attachToken(visit, res, server, user))
   return attachToken(visit, res, server, user)

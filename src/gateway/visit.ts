@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Request } from 'express'
 import type { McpDcrError } from '../errors.js'
 import type { Server } from '../model.js'
@@ -19,6 +19,9 @@ interface Arrival {
 /** A request on its way to the gateway's own handler. */
 export interface Visit extends Arrival {
   readonly req: Request
+  /** Those of `req`: V8 has to look up anew each property of what Express has changed the prototype of. */
+  readonly method: string
+  readonly headers: IncomingHttpHeaders
   /** The declared server whose path it is. */
   server: Server | undefined
   /** The body that an MCP client posts, until somebody asks what it says or the response has begun. */
@@ -37,14 +40,13 @@ export interface Visit extends Arrival {
 const arrivals = new WeakMap<IncomingMessage, Arrival | Visit>()
 
 /** A request that none of our steps is for. */
-export function noteArrival(context: GatewayContext, req: Request, path: string): void {
-  arrivals.set(req, { context, url: req.url, path })
+export function noteArrival(context: GatewayContext, req: Request, url: string, path: string): void {
+  arrivals.set(req, { context, url, path })
 }
 
 /** A request that our steps are for. A handler may have rewritten the URL, and sent it round once more. */
-export function beginVisit(context: GatewayContext, req: Request, path: string): Visit {
+export function beginVisit(context: GatewayContext, req: Request, url: string, path: string): Visit {
   const before = arrivals.get(req)
-  const { url } = req
   return isVisit(before) && before.context === context && before.url === url
     ? before
     : createVisit({ context, url, path }, req, before)
@@ -89,6 +91,8 @@ function createVisit(
     url,
     path,
     req,
+    method: req.method,
+    headers: req.headers,
     server: undefined,
     posted: isVisit(before) ? before.posted : undefined,
     mcp: undefined,
