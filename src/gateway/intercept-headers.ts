@@ -11,6 +11,12 @@ export function headerValues(res: ServerResponse, explicit: unknown, name: strin
   return given.length > 0 ? given : strings(res.getHeader(name))
 }
 
+/** As {@link headerValues}, the first of them. */
+export function headerValue(res: ServerResponse, explicit: unknown, name: string): string | undefined {
+  const set = explicit === undefined ? res.getHeader(name) : undefined
+  return typeof set === 'string' ? set : headerValues(res, explicit, name)[0]
+}
+
 function explicitValues(headers: unknown, wanted: string): string[] {
   if (typeof headers !== 'object' || headers === null) return []
   return entriesOf(headers).flatMap(([name, value]) =>

@@ -1,7 +1,7 @@
 import { ServerResponse } from 'node:http'
 import { sendInstead } from './intercept-answer.js'
 import { DIVERTED } from './intercept-diverted.js'
-import { headerValues } from './intercept-headers.js'
+import { headerValue, headerValues } from './intercept-headers.js'
 import { METHODS, type Method, type Originals, type Watch } from './intercept-watch.js'
 
 /** An answer of the gateway's own. */
@@ -175,7 +175,7 @@ function diverts(watch: Watch, method: Method, args: readonly unknown[]): boolea
   }
   // It is decided: nothing of it is retained, and none of its further calls is looked at.
   watches.delete(res)
-  watch.onPassed?.(status, (name) => headerValues(res, given, name)[0])
+  watch.onPassed?.(status, (name) => headerValue(res, given, name))
   return false
 }
 

@@ -535,9 +535,18 @@ export function formerRegistrationKey(key: string, clientId: string): string {
   return `${key}/${encodeURIComponent(clientId)}`
 }
 
+/** Connection keys by server and user: of each request they are asked for several times. */
+const connectionKeys = new BoundedMap<string, BoundedMap<string, string>>(50)
+const MAX_KEYS = 5000
+
 /** The key of a connection in `oauth_tokens`. */
 export function connectionKey(user: string, server: string): string {
-  return joinKey([server, user])
+  const known = connectionKeys.get(server)?.get(user)
+  if (known !== undefined) return known
+  const key = joinKey([server, user])
+  const ofServer = connectionKeys.get(server) ?? new BoundedMap<string, string>(MAX_KEYS)
+  connectionKeys.set(server, ofServer.set(user, key))
+  return key
 }
 
 /** What the keys of a server's registrations and connections begin with. */
@@ -545,12 +554,7 @@ export function serverPrefix(server: string): string {
   return `${joinKey([server])}/`
 }
 
-/** What `encodeURIComponent` leaves as it is: most names, and it is asked for several times of each request. */
-const PLAIN = /^[\w.-]*$/
-
 function joinKey(parts: readonly string[]): string {
-  const joined = parts.join('')
-  if (PLAIN.test(joined)) return parts.join('/')
   try {
     return parts.map(encodeURIComponent).join('/')
   } catch (cause) {
