@@ -50,7 +50,10 @@ export function createMcpSessions(): McpSessions {
       const { _meta: meta } = request.params
       if (isObject(meta) && isVersion(meta[VERSION])) {
         const said = { version: meta[VERSION], hasUrls: hasUrls(meta[CAPABILITIES]) }
-        return { isModern: said.version >= FIRST_MODERN && isModernRequest(req), opensUrls: opensUrls(said) }
+        const isModern = said.version >= FIRST_MODERN
+        // Both have to say so: of one that contradicts itself nothing is known.
+        const isKnown = isModern === isModernRequest(req)
+        return { isModern: isModern && isKnown, opensUrls: isKnown && opensUrls(said) }
       }
       const said = saidBy(request) ?? saidBefore(req, server)
       return { isModern: false, opensUrls: said !== undefined && opensUrls(said) }
@@ -63,7 +66,7 @@ export function createMcpSessions(): McpSessions {
   }
 }
 
-/** Whether a request's header says so too, which each of theirs has to (MCP 2026-07-28, Streamable HTTP): only their retries bring anything back. */
+/** Whether a request's header says that it is of 2026-07-28 or later, as it has to (MCP 2026-07-28, Streamable HTTP). */
 export function isModernRequest({ headers }: Pick<IncomingMessage, 'headers'>): boolean {
   const version = headers['mcp-protocol-version']
   return isVersion(version) && version >= FIRST_MODERN

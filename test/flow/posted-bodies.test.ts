@@ -1,0 +1,145 @@
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { text } from 'node:stream/consumers'
+import type { Express, RequestHandler } from 'express'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { startDcrGateway, type DcrGateway } from '../support/dcr-gateway.js'
+import { startWorld, type World } from '../support/gateway.js'
+import { gate } from '../store/support.js'
+import { CALL, expectations, MCP, modernCall, postMcp, rpc } from '../support/mcp-caller.js'
+import { createPerson } from '../support/person.js'
+
+let world: World
+let gateway: DcrGateway
+let now: number
+
+beforeEach(async () => {
+  now = Date.now()
+  world = await startWorld()
+})
+
+afterEach(async () => {
+  await gateway.close()
+  await world.close()
+})
+
+const { expectToolText } = expectations(() => `${gateway.url}/api/oauth/authorize/notes`)
+
+/** A gateway whose handler is not a proxy, after another middleware. */
+async function start(handler?: RequestHandler, before?: RequestHandler): Promise<void> {
+  gateway = await startDcrGateway({
+    servers: { notes: world.mcpServer.url },
+    options: () => ({ clock: () => now }),
+    ...(before !== undefined && { before: (app: Express) => void app.use(before) }),
+    ...(handler !== undefined && { routes: (app: Express) => void app.post('/mcp/notes', handler) }),
+  })
+}
+
+/** What an MCP server answers to a head that it does not like, whatever comes after it. */
+const refuse: RequestHandler = (_req, res) =>
+  void res.status(401).set('www-authenticate', `Bearer resource_metadata="${metadataUrl()}"`).end()
+
+function metadataUrl(): string {
+  const { origin, pathname } = new URL(world.mcpServer.url)
+  return `${origin}/.well-known/oauth-protected-resource${pathname}`
+}
+
+const BODY = JSON.stringify(rpc('tools/call', CALL))
+
+/** Sends a head that announces the whole body, and so much of it. */
+async function send(part: string): Promise<Socket> {
+  const headers = Object.entries({ ...MCP, 'x-user': 'alice', 'content-length': String(BODY.length) })
+  const head = headers.map(([name, value]) => `${name}: ${value}\r\n`).join('')
+  const socket = connect(gateway.port, 'localhost')
+  await once(socket, 'connect')
+  socket.write(`POST /mcp/notes HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n${head}\r\n${part}`)
+  return socket
+}
+
+it('an answer names the request whose body comes after the upstream’s 401', async () => {
+  const refused = gate()
+  await start((req, res, next) => {
+    refuse(req, res, next)
+    refused.open()
+  })
+  const socket = await send(BODY.slice(0, 9))
+  await refused.opened
+  socket.write(BODY.slice(9))
+  const answer = await text(socket)
+  expect(answer).toMatch(/^HTTP\/1\.1 200 /)
+  expect(answer).toContain(`"id":${rpc('').id as number}`)
+  expect(answer).toContain('/api/oauth/authorize/notes')
+})
+
+it('whoever leaves before their body has come leaves nothing behind', async () => {
+  const closed = gate()
+  await start((req, res, next) => {
+    res.once('close', () => closed.open())
+    refuse(req, res, next)
+    socket?.destroy()
+  })
+  const socket: Socket | undefined = await send(BODY.slice(0, 9))
+  await closed.opened
+  expectToolText(await post())
+})
+
+const post = (body: unknown = rpc('tools/call', CALL)): ReturnType<typeof postMcp> =>
+  postMcp(`${gateway.url}/mcp/notes`, body)
+
+it.each<[string, RequestHandler]>([
+  [
+    'that has a push of its own',
+    (req, _res, next) => {
+      req.push = req.push.bind(req)
+      next()
+    },
+  ],
+  ['that has come before the middleware', (_req, _res, next) => void setImmediate(next)],
+])('a body %s is known, and goes on', async (_name, before) => {
+  await start(undefined, before)
+  expectToolText(await post())
+  expect(world.mcpServer.requests.find(({ method }) => method === 'POST')?.body).toBe(BODY)
+})
+
+it.each([16 * 1024, 16 * 1024 + 1])('so is one of %i bytes', async (length) => {
+  await start()
+  const message = rpc('tools/call', { ...CALL, padding: '' })
+  const padding = 'x'.repeat(length - JSON.stringify(message).length)
+  const long = rpc('tools/call', { ...CALL, padding })
+  expectToolText(await post(long))
+  const received = world.mcpServer.requests.find(({ method }) => method === 'POST')?.body
+  expect([received?.length, received === JSON.stringify(long)]).toEqual([length, true])
+})
+
+it('a connected person’s request reaches its handler in the turn in which it came', async () => {
+  const inTurn: boolean[] = []
+  let isInTurn = false
+  await start(
+    (req, res) => {
+      inTurn.push(isInTurn)
+      void text(req).then((body) => res.json([body, req.get('authorization')?.slice(0, 7)]))
+    },
+    (_req, _res, next) => {
+      isInTurn = true
+      next()
+      isInTurn = false
+    },
+  )
+  const person = createPerson()
+  person.setCookie(gateway.url, 'user=alice; Path=/')
+  await person.signIn(`${gateway.url}/api/oauth/authorize/notes`)
+  // What was looked up a second ago is looked up anew.
+  for (const passed of [0, 1000, 0]) {
+    now += passed
+    expect((await post()).body).toEqual([BODY, 'Bearer '])
+  }
+  expect(inTurn).toEqual([true, false, true])
+})
+
+it('what a client’s header does not say too is no 2026-07-28', async () => {
+  await start()
+  const answer = await postMcp(`${gateway.url}/mcp/notes`, modernCall(), {
+    'mcp-protocol-version': '2025-11-25',
+  })
+  expectToolText(answer)
+})
