@@ -1,0 +1,28 @@
+import { IncomingMessage } from 'node:http'
+import { Socket } from 'node:net'
+import { expect, it } from 'vitest'
+import { PostedBody } from '../../src/gateway/posted-body.js'
+
+it('is whole once all of it has come', async () => {
+  const body = new PostedBody(5)
+  const settled = body.settled(new IncomingMessage(new Socket()))
+  body.add(Buffer.from('he'))
+  expect(body.whole()).toBeUndefined()
+  body.add(Buffer.from('llo'))
+  await settled
+  expect(body.whole()?.toString()).toBe('hello')
+})
+
+it.each(['before it is asked for', 'while it is waited for'])(
+  'that will never be whole is not waited for, where the client has left %s',
+  async (when) => {
+    const req = new IncomingMessage(new Socket())
+    req.on('error', () => undefined)
+    const body = new PostedBody(5)
+    if (when.startsWith('before')) req.destroy()
+    const settled = body.settled(req)
+    req.destroy()
+    await settled
+    expect(body.whole()).toBeUndefined()
+  },
+)
