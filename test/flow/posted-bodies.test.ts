@@ -1,6 +1,5 @@
-import { once } from 'node:events'
 import { IncomingMessage } from 'node:http'
-import { connect, type Socket } from 'node:net'
+import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import type { Express, RequestHandler } from 'express'
 import { afterEach, beforeEach, expect, it } from 'vitest'
@@ -41,39 +40,24 @@ async function start(handler?: RequestHandler, before?: RequestHandler): Promise
   })
 }
 
-/** What an MCP server answers to a head that it does not like, whatever comes after it. */
-const refuse: RequestHandler = (_req, res) =>
-  void res.status(401).set('www-authenticate', `Bearer resource_metadata="${metadataUrl()}"`).end()
-
-function metadataUrl(): string {
-  const { origin, pathname } = new URL(world.mcpServer.url)
-  return `${origin}/.well-known/oauth-protected-resource${pathname}`
-}
-
 const BODY = JSON.stringify(rpc('tools/call', CALL))
-
-/** Sends, in nobody's name, a head that announces the whole body, and so much of it. */
-async function send(part: string): Promise<Socket> {
-  const headers = Object.entries({ ...MCP, 'content-length': String(BODY.length) })
-  const head = headers.map(([name, value]) => `${name}: ${value}\r\n`).join('')
-  const socket = connect(gateway.port, 'localhost')
-  await once(socket, 'connect')
-  socket.write(`POST /mcp/notes HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n${head}\r\n${part}`)
-  return socket
-}
 
 it('an answer waits for the body of the request that it names', async () => {
   const failed = gate()
   logged = (message) => {
-    if (message.startsWith('user_required')) failed.open()
+    if (/^\w+: /.test(message)) failed.open()
   }
-  await start(refuse)
-  const socket = await send(BODY.slice(0, 9))
+  // At the head, whatever comes after it; and what it says cannot be followed.
+  await start((_req, res) => {
+    res.status(401).set('www-authenticate', 'Bearer resource_metadata="ftp://elsewhere.example.com/"').end()
+  })
+  const headers = { ...MCP, 'x-user': 'alice', 'content-length': String(BODY.length), connection: 'close' }
+  const head = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  const socket = connect(gateway.port, 'localhost')
+  socket.write(`POST /mcp/notes HTTP/1.1\r\nhost: localhost\r\n${head.join('')}\r\n${BODY.slice(0, 9)}`)
   await failed.opened
   socket.write(BODY.slice(9))
-  const answer = await text(socket)
-  expect(answer).toMatch(/^HTTP\/1\.1 200 /)
-  expect(answer).toContain(`"id":${rpc('').id as number}`)
+  expect(await text(socket)).toContain(`"id":${rpc('').id as number}`)
 })
 
 const post = (body: unknown = rpc('tools/call', CALL)): ReturnType<typeof postMcp> =>
