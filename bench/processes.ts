@@ -40,6 +40,8 @@ export function profileInto(directory: string): void {
  * program runs would compile the package with it, and slow down its functions.
  */
 function compiled(program: string): string {
+  const known = outfiles.get(program)
+  if (known !== undefined) return known
   const outfile = fileURLToPath(new URL(`../build/bench-${program}.js`, import.meta.url))
   buildSync({
     entryPoints: [fileURLToPath(new URL(`programs/${program}.ts`, import.meta.url))],
@@ -50,8 +52,11 @@ function compiled(program: string): string {
     platform: 'node',
     target: 'node20',
   })
+  outfiles.set(program, outfile)
   return outfile
 }
+
+const outfiles = new Map<string, string>()
 
 export function startChild<O extends Orders>(program: string): Child<O> {
   const profile =

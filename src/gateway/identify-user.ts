@@ -16,7 +16,8 @@ const LOCAL_USER = 'local'
 export function identifyUser(config: Config, req: Request): string | undefined | Promise<string | undefined> {
   if (config.user === undefined) return isLocal(config, req) ? LOCAL_USER : undefined
   const user: unknown = config.user(req)
-  return typeof user === 'string' && user !== '' ? user : checkUser(user)
+  if (user === undefined || user === null || user === '') return undefined
+  return typeof user === 'string' ? user : checkUser(user)
 }
 
 async function checkUser(given: unknown): Promise<string | undefined> {

@@ -38,7 +38,7 @@ export interface McpVisit {
   readonly state: OpenedState | 'unread'
 }
 
-/** Of a body that is kept as it comes, in bytes: so much comes without anybody's reading it. */
+/** Of a body that is kept as it comes, in bytes. */
 const MAX_KEPT = 16 * 1024
 
 /**
@@ -62,9 +62,9 @@ type UserOf = () => string | undefined | Promise<string | undefined>
 function keptBody({ req, headers }: Visit): PostedBody | undefined {
   const length = Number(headers['content-length'])
   const canBeKept = length > 0 && length <= MAX_KEPT && !isCompressed(headers) && isHookedBody(req)
-  return canBeKept && req.readableFlowing === null && req.readableLength === 0
-    ? new PostedBody(length)
-    : undefined
+  if (!canBeKept || req.readableFlowing !== null || req.readableLength !== 0) return undefined
+  // So much comes without anybody's reading it.
+  return length <= req.readableHighWaterMark ? new PostedBody(length) : undefined
 }
 
 async function readMcpRequest(visit: Visit, res: ServerResponse, userOf: UserOf): Promise<void> {
@@ -86,7 +86,7 @@ function noteMessage(
 ): undefined | Promise<void> {
   const mcp = { message, place: placeOf(visit) }
   const [request] = message.requests
-  const isRetry = request !== undefined && !message.isBatch && bringsState(request)
+  const isRetry = request !== undefined && !message.isBatch && bringsState(request) && isModernRequest(visit)
   visit.mcp = { ...mcp, state: isRetry || message === UNREADABLE ? 'unread' : 'foreign' }
   if (!isRetry) return undefined
   return openRequestState(visit, res, mcp.place, request, userOf).then((state) => {

@@ -5,6 +5,7 @@ export class PostedBody {
   readonly #chunks: Buffer[] = []
   #missing: number
   #onWhole: (() => void) | undefined
+  #settled: Promise<void> | undefined
 
   /** @param length in bytes */
   constructor(length: number) {
@@ -32,14 +33,16 @@ export class PostedBody {
   /** Until all of it has come, or no more of it will. */
   async settled(req: IncomingMessage): Promise<void> {
     if (this.#missing <= 0 || req.destroyed) return
-    await new Promise<void>((resolve) => {
+    this.#settled ??= new Promise((resolve) => {
       this.#onWhole = resolve
       req.once('close', resolve)
     })
+    await this.#settled
   }
 }
 
-/** The `push` of hooked prototypes. */
+const hooked = new WeakSet()
+/** What their `push` is now. */
 const hooks = new WeakSet<IncomingMessage['push']>()
 
 /**
@@ -52,8 +55,10 @@ export function hookBodies(
   prototype: object,
   bodyOf: (req: IncomingMessage) => PostedBody | undefined,
 ): void {
+  // Somebody else may have hooked it since.
+  if (hooked.has(prototype)) return
+  hooked.add(prototype)
   const { push } = prototype as IncomingMessage
-  if (hooks.has(push)) return
   const hook = function (this: IncomingMessage, chunk: unknown, encoding?: BufferEncoding): boolean {
     if (Buffer.isBuffer(chunk)) bodyOf(this)?.add(chunk)
     return push.call(this, chunk, encoding)

@@ -23,7 +23,8 @@ function isUntouched(req: IncomingMessage): boolean {
 
 /** All of it, where it is here by now, as that of most requests is one turn after their head. */
 function bodyAtHand(req: IncomingMessage, announced: number): Buffer | undefined {
-  if (announced === 0 || req.readableLength !== announced) return undefined
+  // With an encoding it is counted in characters.
+  if (announced === 0 || req.readableLength !== announced || req.readableEncoding !== null) return undefined
   const body = req.read() as Buffer
   req.unshift(body)
   return body
@@ -31,19 +32,19 @@ function bodyAtHand(req: IncomingMessage, announced: number): Buffer | undefined
 
 function waitForBody(req: IncomingMessage, limit: number): Promise<Buffer | undefined> {
   return new Promise((resolve) => {
-    const chunks: Buffer[] = []
+    const chunks: (Buffer | string)[] = []
     let size = 0
     const finish = (isWhole: boolean): void => {
       req.off('readable', read)
       req.off('close', abort)
-      const body = Buffer.concat(chunks)
+      const body = Buffer.concat(chunks.map((chunk) => Buffer.from(chunk as string, encodingOf(req))))
       // In the same turn in which it was read to its end, or the stream would have ended by the next.
-      if (size > 0) req.unshift(body)
+      if (size > 0) putBack(req, body)
       resolve(isWhole && size > 0 ? body : undefined)
     }
     const abort = (): void => finish(false)
     const read = (): void => {
-      for (let chunk = req.read() as Buffer | null; chunk !== null; chunk = req.read() as Buffer | null) {
+      for (let chunk = readFrom(req); chunk !== null; chunk = readFrom(req)) {
         chunks.push(chunk)
         size += chunk.length
         if (size > limit) return finish(false)
@@ -55,10 +56,25 @@ function waitForBody(req: IncomingMessage, limit: number): Promise<Buffer | unde
   })
 }
 
+function readFrom(req: IncomingMessage): Buffer | string | null {
+  return req.read() as Buffer | string | null
+}
+
+function encodingOf(req: IncomingMessage): BufferEncoding | undefined {
+  return req.readableEncoding ?? undefined
+}
+
+/** As the stream's reader expects it: with an encoding (`setEncoding`), as text. */
+function putBack(req: IncomingMessage, body: Buffer): void {
+  const encoding = encodingOf(req)
+  if (encoding === undefined) req.unshift(body)
+  else req.unshift(body.toString(encoding), encoding)
+}
+
 /** Puts another body in the place of one that {@link readAhead} has put back. */
 export async function replaceBody(req: IncomingMessage, body: Buffer): Promise<void> {
   req.read()
-  req.unshift(body)
+  putBack(req, body)
   if (req.headers['content-length'] !== undefined) {
     replaceHeader(req, 'content-length', String(body.length))
   }

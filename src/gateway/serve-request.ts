@@ -13,6 +13,7 @@ import {
   mcpVisitOf,
   noteMcpRequest,
   noteSession,
+  wholeMcpVisitOf,
 } from './mcp-visit.js'
 import { onTokenRejected } from './on-unauthorized.js'
 import { operationOf } from './operation.js'
@@ -82,8 +83,8 @@ function enter(visit: Visit, res: Response, server: Server | undefined): undefin
   visit.server = server
   refuseMetadata(visit.path)
   const user = identifyUser(visit.context.config, visit.req)
-  if (user instanceof Promise) return user.then((it) => enterServer(visit, res, server, it))
-  return enterServer(visit, res, server, user)
+  if (user === undefined || typeof user === 'string') return enterServer(visit, res, server, user)
+  return user.then((it) => enterServer(visit, res, server, it))
 }
 
 function enterServer(
@@ -135,8 +136,7 @@ function watch(
         noteAnswer(context, sent, status)
         // An MCP client would take the upstream's challenge for its own affair.
         if (!mayStepUp(context, sent, challenge, operation()) && !isOfMcpClient(visit)) return undefined
-        return () =>
-          answered(visit, () => onInsufficientScope(visit, server, sent, challenge, operation()), server)
+        return () => answered(visit, () => onInsufficientScope(visit, server, sent, challenge), server)
       }
       return () => answered(visit, () => onUnauthorized(visit, server, user, sent, challenge), server)
     },
@@ -156,9 +156,9 @@ async function onInsufficientScope(
   server: Server,
   sent: Connection,
   challenge: Challenge,
-  operation: string,
 ): Promise<Answer> {
   const { context, req } = visit
+  const operation = operationOf(req, (await wholeMcpVisitOf(visit))?.message)
   if (!(await beginStepUp(context, sent, challenge, operation)))
     throw insufficientScope(server, challenge, authorizeUrl(baseUrlOf(context.config, req), server.name))
   const { user } = sent

@@ -47,7 +47,7 @@ export function noteArrival(context: GatewayContext, req: Request, url: string, 
 /** A request that our steps are for. A handler may have rewritten the URL, and sent it round once more. */
 export function beginVisit(context: GatewayContext, req: Request, url: string, path: string): Visit {
   const before = arrivals.get(req)
-  return isVisit(before) && before.context === context && before.url === url
+  return isVisit(before) && before.context === context && before.url === url && before.method === req.method
     ? before
     : createVisit({ context, url, path }, req, before)
 }

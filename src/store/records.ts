@@ -535,19 +535,13 @@ export function formerRegistrationKey(key: string, clientId: string): string {
   return `${key}/${encodeURIComponent(clientId)}`
 }
 
-/** Connection keys by server and user: of each request they are asked for several times. */
-const connectionKeys = new BoundedMap<string, BoundedMap<string, string>>(50)
-const MAX_KEYS = 5000
-
 /** The key of a connection in `oauth_tokens`. */
 export function connectionKey(user: string, server: string): string {
-  const known = connectionKeys.get(server)?.get(user)
-  if (known !== undefined) return known
-  const key = joinKey([server, user])
-  const ofServer = connectionKeys.get(server) ?? new BoundedMap<string, string>(MAX_KEYS)
-  connectionKeys.set(server, ofServer.set(user, key))
-  return key
+  return PLAIN.test(server) && PLAIN.test(user) ? `${server}/${user}` : joinKey([server, user])
 }
+
+/** What `encodeURIComponent` leaves as it is: most names, and of each request the key is asked for. */
+const PLAIN = /^[\w.-]*$/
 
 /** What the keys of a server's registrations and connections begin with. */
 export function serverPrefix(server: string): string {

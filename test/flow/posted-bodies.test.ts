@@ -1,8 +1,10 @@
-import { IncomingMessage } from 'node:http'
-import { connect } from 'node:net'
+import { once } from 'node:events'
+import { createServer, IncomingMessage } from 'node:http'
+import { connect, type AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import type { Express, RequestHandler } from 'express'
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { afterEach, beforeEach, expect, it, onTestFinished } from 'vitest'
+import type { Options } from '../../src/index.js'
 import { startDcrGateway, type DcrGateway } from '../support/dcr-gateway.js'
 import { startWorld, type World } from '../support/gateway.js'
 import { gate } from '../store/support.js'
@@ -28,11 +30,16 @@ afterEach(async () => {
 const { expectToolText } = expectations(() => `${gateway.url}/api/oauth/authorize/notes`)
 
 /** A gateway whose handler is not a proxy, after another middleware. */
-async function start(handler?: RequestHandler, before?: RequestHandler): Promise<void> {
+async function start(
+  handler?: RequestHandler,
+  before?: RequestHandler,
+  user?: Options['user'],
+): Promise<void> {
   gateway = await startDcrGateway({
     servers: { notes: world.mcpServer.url },
     options: () => ({
       clock: () => now,
+      ...(user !== undefined && { user }),
       ...(logged !== undefined && { logger: { debug: logged, info: logged, warn: logged, error: logged } }),
     }),
     ...(before !== undefined && { before: (app: Express) => void app.use(before) }),
@@ -73,6 +80,20 @@ it.each<[string, RequestHandler]>([
     },
   ],
   ['that has come before the middleware', (_req, _res, next) => void setImmediate(next)],
+  [
+    'for whose reader an encoding is set',
+    (req, _res, next) => {
+      req.setEncoding('utf8')
+      next()
+    },
+  ],
+  [
+    'for whose reader an encoding is set, and that has come before the middleware,',
+    (req, _res, next) => {
+      req.setEncoding('utf8')
+      setImmediate(next)
+    },
+  ],
 ])('a body %s is known, and goes on', async (_name, before) => {
   await start(undefined, before)
   expectToolText(await post())
@@ -120,4 +141,35 @@ it('what a client’s header does not say too is no 2026-07-28', async () => {
     'mcp-protocol-version': '2025-11-25',
   })
   expectToolText(answer)
+})
+
+it('a user whom an async function names is none of another Promise’s', async () => {
+  const native = globalThis.Promise
+  onTestFinished(() => {
+    globalThis.Promise = native
+  })
+  await start(
+    (req, res) => void res.json([req.get('authorization')]),
+    undefined,
+    () => native.reject(new Error('The session store is gone.')),
+  )
+  globalThis.Promise = class extends native<unknown> {} as PromiseConstructor
+  const answer = await fetch(`${gateway.url}/mcp/notes`, { method: 'POST', headers: MCP, body: BODY })
+  expect([answer.status, await answer.json()]).toMatchObject([500, { code: 'internal_error' }])
+})
+
+it('is not waited for beyond what comes without anybody’s reading it', async () => {
+  await start((_req, res) => {
+    res.status(401).set('www-authenticate', 'Bearer resource_metadata="ftp://elsewhere.example.com/"').end()
+  })
+  const { app } = gateway
+  const server = createServer({ highWaterMark: 64 }, app).listen(0)
+  await once(server, 'listening')
+  onTestFinished(() => void server.close().closeAllConnections())
+  const { port } = server.address() as AddressInfo
+  const answer = await postMcp(
+    `http://localhost:${port}/mcp/notes`,
+    rpc('tools/call', { ...CALL, x: 'x'.repeat(999) }),
+  )
+  expect(answer.body).toMatchObject({ id: 7 })
 })

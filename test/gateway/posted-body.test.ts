@@ -1,7 +1,7 @@
 import { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
 import { expect, it } from 'vitest'
-import { PostedBody } from '../../src/gateway/posted-body.js'
+import { hookBodies, PostedBody } from '../../src/gateway/posted-body.js'
 
 it('is whole once all of it has come', async () => {
   const body = new PostedBody(5)
@@ -10,6 +10,32 @@ it('is whole once all of it has come', async () => {
   expect(body.whole()).toBeUndefined()
   body.add(Buffer.from('llo'))
   await settled
+  expect(body.whole()?.toString()).toBe('hello')
+})
+
+it('lets everybody who waits for it go on', async () => {
+  const req = new IncomingMessage(new Socket())
+  const body = new PostedBody(5)
+  const settled = [body.settled(req), body.settled(req)]
+  body.add(Buffer.from('hello'))
+  await Promise.all(settled)
+  expect(req.listenerCount('close')).toBe(1)
+})
+
+it('is kept once where another copy of the package has hooked the same requests since', () => {
+  const prototype = Object.create(IncomingMessage.prototype) as object
+  const req = Object.setPrototypeOf(new IncomingMessage(new Socket()), prototype) as IncomingMessage
+  const body = new PostedBody(5)
+  const hook = (): void => hookBodies(prototype, () => body)
+  hook()
+  const { push } = prototype as IncomingMessage
+  Object.assign(prototype, {
+    push(this: IncomingMessage, ...args: Parameters<IncomingMessage['push']>) {
+      return push.apply(this, args)
+    },
+  })
+  hook()
+  req.push(Buffer.from('hello'))
   expect(body.whole()?.toString()).toBe('hello')
 })
 

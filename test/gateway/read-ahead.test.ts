@@ -110,3 +110,23 @@ it('puts another body in its place, with its length', async () => {
   expect(req.headers['content-length']).toBe('8')
   expect(await text(req)).toBe('good day')
 })
+
+it.each([
+  ['hello', 'has been set'],
+  ['h\u00e9llo', 'makes it shorter'],
+])('a body, %s, is read and put back where an encoding %s', async (body) => {
+  const req = await request(`content-length: ${Buffer.byteLength(body)}`, body)
+  req.setEncoding('utf8')
+  expect((await readAhead(req, 9))?.toString()).toBe(body)
+  expect(await text(req)).toBe(body)
+})
+
+it('another body in its place is text, too, for whoever has set an encoding', async () => {
+  const req = await request('content-length: 5', 'hello')
+  req.setEncoding('utf8')
+  await readAhead(req, 5)
+  await replaceBody(req, Buffer.from('good d\u00e4y'))
+  const chunks: unknown[] = []
+  for await (const chunk of req) chunks.push(chunk)
+  expect(chunks).toEqual(['good d\u00e4y'])
+})

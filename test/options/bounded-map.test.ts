@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { BoundedMap } from '../../src/bounded-map.js'
 
@@ -46,4 +47,22 @@ it.each<[string, number, readonly (readonly [string, number])[], readonly (reado
   const map = new BoundedMap<string, number>(limit)
   for (const [key, value] of entries) map.set(key, value)
   expect([...map]).toEqual(expected)
+})
+
+it('a bounded map forgets in order, whatever is replaced or deleted meanwhile', () => {
+  fc.assert(
+    fc.property(fc.array(fc.tuple(fc.nat(9), fc.constantFrom('set', 'set', 'delete', 'clear'))), (steps) => {
+      const map = new BoundedMap<number, number>(4)
+      let expected: (readonly [number, number])[] = []
+      steps.forEach(([key, step], n) => {
+        expected = step === 'clear' ? [] : expected.filter(([it]) => it !== key)
+        if (step === 'set') {
+          map.set(key, n)
+          expected = [...expected, [key, n] as const].slice(-4)
+        } else if (step === 'delete') map.delete(key)
+        else map.clear()
+        expect([...map]).toEqual(expected)
+      })
+    }),
+  )
 })
