@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { createServer, IncomingMessage } from 'node:http'
-import { connect, type AddressInfo } from 'node:net'
+import { connect, type AddressInfo, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import type { Express, RequestHandler } from 'express'
 import { afterEach, beforeEach, expect, it, onTestFinished } from 'vitest'
@@ -49,6 +49,15 @@ async function start(
 
 const BODY = JSON.stringify(rpc('tools/call', CALL))
 
+/** Sends a head that announces the whole body, and so much of it. */
+function postTo(port: number, part: string): Socket {
+  const headers = { ...MCP, 'x-user': 'alice', 'content-length': String(BODY.length), connection: 'close' }
+  const head = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  const socket = connect(port, 'localhost')
+  socket.write(`POST /mcp/notes HTTP/1.1\r\nhost: localhost\r\n${head.join('')}\r\n${part}`)
+  return socket
+}
+
 it('an answer waits for the body of the request that it names', async () => {
   const failed = gate()
   logged = (message) => {
@@ -58,10 +67,7 @@ it('an answer waits for the body of the request that it names', async () => {
   await start((_req, res) => {
     res.status(401).set('www-authenticate', 'Bearer resource_metadata="ftp://elsewhere.example.com/"').end()
   })
-  const headers = { ...MCP, 'x-user': 'alice', 'content-length': String(BODY.length), connection: 'close' }
-  const head = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-  const socket = connect(gateway.port, 'localhost')
-  socket.write(`POST /mcp/notes HTTP/1.1\r\nhost: localhost\r\n${head.join('')}\r\n${BODY.slice(0, 9)}`)
+  const socket = postTo(gateway.port, BODY.slice(0, 9))
   await failed.opened
   socket.write(BODY.slice(9))
   expect(await text(socket)).toContain(`"id":${rpc('').id as number}`)
@@ -167,9 +173,8 @@ it('is not waited for beyond what comes without anybody’s reading it', async (
   await once(server, 'listening')
   onTestFinished(() => void server.close().closeAllConnections())
   const { port } = server.address() as AddressInfo
-  const answer = await postMcp(
-    `http://localhost:${port}/mcp/notes`,
-    rpc('tools/call', { ...CALL, x: 'x'.repeat(999) }),
-  )
-  expect(answer.body).toMatchObject({ id: 7 })
+  const socket = postTo(port, BODY.slice(0, 70))
+  await once(server, 'request')
+  socket.write(BODY.slice(70))
+  expect(await text(socket)).toContain(`"id":${rpc('').id as number}`)
 })

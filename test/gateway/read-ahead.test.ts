@@ -123,10 +123,9 @@ it.each([
 
 it('another body in its place is text, too, for whoever has set an encoding', async () => {
   const req = await request('content-length: 5', 'hello')
-  req.setEncoding('utf8')
+  req.setEncoding('latin1')
   await readAhead(req, 5)
-  await replaceBody(req, Buffer.from('good d\u00e4y'))
-  const chunks: unknown[] = []
-  for await (const chunk of req) chunks.push(chunk)
-  expect(chunks).toEqual(['good d\u00e4y'])
+  const body = Buffer.from('good d\u00e4y')
+  await replaceBody(req, body)
+  expect(await req.toArray()).toEqual([body.toString('latin1')])
 })
