@@ -2,7 +2,8 @@
  * Measures what the package costs, side by side with what does without it, and writes bench/RESULTS.md.
  *
  * `--quick` only sees whether every scenario runs, `--only <words>` takes those whose name has these words; neither
- * writes. `--profile <directory>` has the children write CPU profiles there.
+ * writes. `--profile <directory>` has the children write CPU profiles there, `--heap-profile <directory>` those of
+ * what they have allocated.
  */
 import { writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
@@ -40,6 +41,7 @@ const { values } = parseArgs({
     quick: { type: 'boolean', default: false },
     only: { type: 'string' },
     profile: { type: 'string' },
+    'heap-profile': { type: 'string' },
   },
 })
 
@@ -57,7 +59,8 @@ async function runScenario(scenario: Scenario, settings: Settings): Promise<Outc
   }
 }
 
-if (values.profile !== undefined) profileInto(resolve(values.profile))
+if (values.profile !== undefined) profileInto('cpu', resolve(values.profile))
+if (values['heap-profile'] !== undefined) profileInto('heap', resolve(values['heap-profile']))
 const { quick, only = '' } = values
 const chosen = SCENARIOS.filter(({ name }) => name.includes(only))
 if (chosen.length === 0) throw new Error(`No scenario's name has "${only}".`)

@@ -27,12 +27,12 @@ export interface Child<O extends Orders> {
   end(): Promise<void>
 }
 
-let profileDirectory: string | undefined
+const profiles = new Map<'cpu' | 'heap', string>()
 let started = 0
 
-/** Has the children that are started from now on write a CPU profile of their whole life. */
-export function profileInto(directory: string): void {
-  profileDirectory = directory
+/** Has the children that are started from now on write a profile of their whole life. */
+export function profileInto(kind: 'cpu' | 'heap', directory: string): void {
+  profiles.set(kind, directory)
 }
 
 /**
@@ -59,10 +59,11 @@ function compiled(program: string): string {
 const outfiles = new Map<string, string>()
 
 export function startChild<O extends Orders>(program: string): Child<O> {
-  const profile =
-    profileDirectory === undefined
-      ? []
-      : ['--cpu-prof', `--cpu-prof-dir=${profileDirectory}/${program}-${started++}`]
+  const number = started++
+  const profile = [...profiles].flatMap(([kind, directory]) => [
+    `--${kind}-prof`,
+    `--${kind}-prof-dir=${directory}/${program}-${number}`,
+  ])
   const child = fork(compiled(program), [], { execArgv: ['--expose-gc', ...profile] })
   const exited = once(child, 'exit')
   const waiting = new Map<number, { resolve(result: unknown): void; reject(error: Error): void }>()
@@ -118,6 +119,6 @@ export function answerOrders(orders: Orders): void {
         } satisfies Answer),
     )
   })
-  // An orderly exit, for which a CPU profile is written.
+  // An orderly exit, for which a profile is written.
   process.once('disconnect', () => process.exit(0))
 }
