@@ -11,12 +11,17 @@ interface Measured {
   readonly processor: number
 }
 
-/** The same requests to both gateways. */
+/**
+ * The same requests to both gateways.
+ *
+ * @param of what is measured, where a scenario compares several. Defaults to nothing
+ */
 export async function compareLoad(
   { ours, without }: Readonly<Record<'ours' | 'without', Side>>,
   load: Omit<Load, 'url'> & { readonly path: string },
   rounds: Rounds,
   goals: Partial<Record<keyof Measured, Goal>>,
+  of = '',
 ): Promise<Row[]> {
   const results = await interleave(rounds, {
     ours: () => measure(ours, load),
@@ -24,7 +29,7 @@ export async function compareLoad(
   })
   const row = (figure: keyof Measured, measure: string, unit: string): Row =>
     ratioRow({
-      measure,
+      measure: measure + of,
       unit,
       ours: results.ours.map((it) => it[figure]),
       against: results.without.map((it) => it[figure]),

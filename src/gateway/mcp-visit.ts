@@ -51,9 +51,10 @@ export function noteMcpRequest(visit: Visit, res: ServerResponse, userOf: UserOf
   const message = parsedMcpMessage(visit.req)
   if (message !== undefined) return noteMessage(visit, res, message, userOf)
   if (!isOfMcpClient(visit)) return undefined
+  visit.posted ??= keptBody(visit)
   // Of most requests nobody will ask what they say: only what a retry brings back is needed before the handler.
-  if (!isModernRequest(visit)) visit.posted ??= keptBody(visit)
-  return visit.posted === undefined ? readMcpRequest(visit, res, userOf) : undefined
+  if (visit.posted !== undefined && !isModernRequest(visit)) return undefined
+  return readMcpRequest(visit, res, userOf)
 }
 
 type UserOf = () => string | undefined | Promise<string | undefined>
@@ -68,14 +69,20 @@ function keptBody({ req, headers }: Visit): PostedBody | undefined {
 }
 
 async function readMcpRequest(visit: Visit, res: ServerResponse, userOf: UserOf): Promise<void> {
-  const { req, headers } = visit
-  const body = isCompressed(headers) ? undefined : await readAhead(req, MAX_BODY)
+  const { req, posted } = visit
+  await posted?.settled(req)
+  const body = posted === undefined ? await readUnkept(visit) : posted.whole()
+  visit.posted = undefined
   if (body !== undefined && !mayBringState(body)) {
-    visit.posted = PostedBody.of(body)
+    visit.posted = posted ?? PostedBody.of(body)
     return
   }
   const message = body === undefined ? unreadMessage(req) : parseMcpMessage(body.toString('utf8'))
   if (message !== undefined) await noteMessage(visit, res, message, userOf)
+}
+
+async function readUnkept({ req, headers }: Visit): Promise<Buffer | undefined> {
+  return isCompressed(headers) ? undefined : readAhead(req, MAX_BODY)
 }
 
 function noteMessage(

@@ -27,7 +27,9 @@ export class PostedBody {
 
   /** All of it; undefined as long as some of it has not come. */
   whole(): Buffer | undefined {
-    return this.#missing > 0 ? undefined : Buffer.concat(this.#chunks)
+    if (this.#missing > 0) return undefined
+    const [first, ...others] = this.#chunks
+    return first !== undefined && others.length === 0 ? first : Buffer.concat(this.#chunks)
   }
 
   /** Until all of it has come, or no more of it will. */
