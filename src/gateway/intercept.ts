@@ -85,7 +85,7 @@ function layerOf(res: ServerResponse): ServerResponse {
 
 /**
  * Spelled out, and without `flushHeaders` and `destroy`, which nobody replaces alone: V8 has to look up each of them,
- * since each request that Express has changed the prototype of is of a hidden class of its own.
+ * since each response that Express has changed the prototype of is of a hidden class of its own.
  */
 function hasOwnMethods(res: ServerResponse): boolean {
   return Object.hasOwn(res, 'writeHead') || Object.hasOwn(res, 'write') || Object.hasOwn(res, 'end')

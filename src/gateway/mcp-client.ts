@@ -42,7 +42,7 @@ export function createMcpSessions(): McpSessions {
     const named = req.headers['mcp-protocol-version'] ?? said.version
     const version = isVersion(named) ? named : undefined
     // One of a later version says in each request what it can do, and must not get the error of the earlier.
-    const isModern = version !== undefined && version >= FIRST_MODERN
+    const isModern = isModernVersion(version)
     return { version, hasUrls: said.hasUrls && !isModern }
   }
   return {
@@ -50,7 +50,7 @@ export function createMcpSessions(): McpSessions {
       const { _meta: meta } = request.params
       if (isObject(meta) && isVersion(meta[VERSION])) {
         const said = { version: meta[VERSION], hasUrls: hasUrls(meta[CAPABILITIES]) }
-        const isModern = said.version >= FIRST_MODERN
+        const isModern = isModernVersion(said.version)
         // Both have to say so: of one that contradicts itself nothing is known.
         const isKnown = isModern === isModernRequest(req)
         return { isModern: isModern && isKnown, opensUrls: isKnown && opensUrls(said) }
@@ -68,7 +68,10 @@ export function createMcpSessions(): McpSessions {
 
 /** Whether a request's header says that it is of 2026-07-28 or later, as it has to (MCP 2026-07-28, Streamable HTTP). */
 export function isModernRequest({ headers }: Pick<IncomingMessage, 'headers'>): boolean {
-  const version = headers['mcp-protocol-version']
+  return isModernVersion(headers['mcp-protocol-version'])
+}
+
+function isModernVersion(version: unknown): boolean {
   return isVersion(version) && version >= FIRST_MODERN
 }
 

@@ -28,6 +28,8 @@ import { placeOf, type Visit } from './visit.js'
 
 /** Of a body that is read ahead, in bytes: of a longer one it is not known what it asks for. */
 const MAX_BODY = 4 * 1024 * 1024
+/** Of a body that is kept as it comes, in bytes. */
+const MAX_KEPT = 16 * 1024
 
 /** What an MCP client asks in one HTTP request. */
 export interface McpVisit {
@@ -38,8 +40,7 @@ export interface McpVisit {
   readonly state: OpenedState | 'unread'
 }
 
-/** Of a body that is kept as it comes, in bytes. */
-const MAX_KEPT = 16 * 1024
+type UserOf = () => string | undefined | Promise<string | undefined>
 
 /**
  * Learns what an MCP client asks, and what its retry has brought back, before its body goes on to a handler.
@@ -57,8 +58,6 @@ export function noteMcpRequest(visit: Visit, res: ServerResponse, userOf: UserOf
   return readMcpRequest(visit, res, userOf)
 }
 
-type UserOf = () => string | undefined | Promise<string | undefined>
-
 /** The body of a request of which nothing has come yet, where all of it can be kept; undefined of any other. */
 function keptBody({ req, headers }: Visit): PostedBody | undefined {
   const length = Number(headers['content-length'])
@@ -72,11 +71,11 @@ async function readMcpRequest(visit: Visit, res: ServerResponse, userOf: UserOf)
   const { req, posted } = visit
   await posted?.settled(req)
   const body = posted === undefined ? await readUnkept(visit) : posted.whole()
-  visit.posted = undefined
   if (body !== undefined && !mayBringState(body)) {
-    visit.posted = posted ?? PostedBody.of(body)
+    visit.posted ??= PostedBody.of(body)
     return
   }
+  visit.posted = undefined
   const message = body === undefined ? unreadMessage(req) : parseMcpMessage(body.toString('utf8'))
   if (message !== undefined) await noteMessage(visit, res, message, userOf)
 }

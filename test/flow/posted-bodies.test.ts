@@ -58,15 +58,19 @@ function postTo(port: number, part: string): Socket {
   return socket
 }
 
+/** At the head, whatever comes after it; and what it says cannot be followed. */
+const refuse: RequestHandler = (_req, res) =>
+  void res
+    .status(401)
+    .set('www-authenticate', 'Bearer resource_metadata="ftp://elsewhere.example.com/"')
+    .end()
+
 it('an answer waits for the body of the request that it names', async () => {
   const failed = gate()
   logged = (message) => {
     if (/^\w+: /.test(message)) failed.open()
   }
-  // At the head, whatever comes after it; and what it says cannot be followed.
-  await start((_req, res) => {
-    res.status(401).set('www-authenticate', 'Bearer resource_metadata="ftp://elsewhere.example.com/"').end()
-  })
+  await start(refuse)
   const socket = postTo(gateway.port, BODY.slice(0, 9))
   await failed.opened
   socket.write(BODY.slice(9))
@@ -165,9 +169,7 @@ it('a user whom an async function names is none of another Promise’s', async (
 })
 
 it('is not waited for beyond what comes without anybody’s reading it', async () => {
-  await start((_req, res) => {
-    res.status(401).set('www-authenticate', 'Bearer resource_metadata="ftp://elsewhere.example.com/"').end()
-  })
+  await start(refuse)
   const { app } = gateway
   const server = createServer({ highWaterMark: 64 }, app).listen(0)
   await once(server, 'listening')
