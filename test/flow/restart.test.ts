@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { mcpDcr, McpDcrError, type Options } from '../../src/index.js'
-import { gate } from '../store/support.js'
 import { createPerson, type Person } from '../support/person.js'
 import { startDcrGateway, type DcrGateway } from '../support/dcr-gateway.js'
+import { holdTokenRequests } from '../support/hold-token-requests.js'
 import { startWorld, type World } from '../support/gateway.js'
 
 let world: World
@@ -49,20 +49,14 @@ async function restart(): Promise<void> {
 async function closeDuringTokenRequest<T>(
   begin: () => Promise<T>,
 ): Promise<{ outcome: Promise<T>; closed: Promise<void> }> {
-  const [arrived, answered] = [gate(), gate()]
-  world.authorizationServer.intercept = async (_req, _res, { path }) => {
-    if (path !== '/token') return false
-    arrived.open()
-    await answered.opened
-    return false
-  }
+  const { arrived, answer } = holdTokenRequests(world.authorizationServer)
   const outcome = begin()
-  await arrived.opened
+  await arrived
   const close = vi.spyOn(gateway.dcr, 'close')
   const closed = gateway.close()
   await vi.waitFor(() => expect(close).toHaveBeenCalled())
   await new Promise(setImmediate)
-  answered.open()
+  answer()
   return { outcome, closed }
 }
 

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { memoryStore, type RegistrationInfo } from '../../src/index.js'
-import { gate } from '../store/support.js'
 import { startDcrGateway, type DcrGateway } from '../support/dcr-gateway.js'
+import { holdTokenRequests } from '../support/hold-token-requests.js'
 import { startWorld, type World } from '../support/gateway.js'
 import type { Page, Person } from '../support/person.js'
 import { issueInitialAccessToken, refuse, registrationPolicies, type Policy } from '../support/policies.js'
@@ -113,17 +113,11 @@ describe('an issuer that lets a client be read but not changed (oidc-provider wi
 describe('a secret that is renewed while it is in use', () => {
   async function whileATokenRequestIsUnderWay<T>(start: () => Promise<T>): Promise<T> {
     const [{ id } = { id: '' }] = await registrations()
-    const [arrived, renewed] = [gate(), gate()]
-    world.authorizationServer.intercept = async (_req, _res, { path }) => {
-      if (path !== '/token') return false
-      arrived.open()
-      await renewed.opened
-      return false
-    }
+    const { arrived, answer } = holdTokenRequests(world.authorizationServer)
     const result = start()
-    await arrived.opened
+    await arrived
     await gateway.dcr.registrations.renew(id)
-    renewed.open()
+    answer()
     return result
   }
 
