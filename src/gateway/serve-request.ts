@@ -4,6 +4,7 @@ import { sendAnswer } from './answer.js'
 import { answered, failedFetchAnswer, failure, isOfMcpClient } from './answer-failure.js'
 import { connectionAtHand, liveConnection, replaceAuthorization } from './attach-token.js'
 import { authorizeUrl, baseUrlOf } from './base-url.js'
+import { isNavigation } from './caller.js'
 import { noteAnswer, type GatewayContext } from './context.js'
 import { hideFlowCookies } from './flow-cookie.js'
 import { identifyUser } from './identify-user.js'
@@ -123,6 +124,8 @@ function watch(
 ): void {
   const { context, req } = visit
   replaceAuthorization(req, sent?.accessToken)
+  // A person will be sent to sign in, once the server has asked for it.
+  if (sent === undefined && user !== undefined && isNavigation(req)) context.oauth.discover.expect(server)
   const operation = (): string => operationOf(req, mcpVisitOf(visit)?.message)
   intercept(
     res,

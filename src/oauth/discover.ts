@@ -9,12 +9,14 @@ import {
 } from './authorization-server-metadata.js'
 import { configuredAuthorizationServer, withConfiguredEndpoints } from './configured-endpoints.js'
 import { createDiscoveryQueue } from './discovery-queue.js'
+import { createEarlyFetch } from './early-fetch.js'
 import { failureKey } from './failures.js'
+import { METADATA_REQUEST } from './fetch-metadata.js'
 import { nameServer } from './name-server.js'
 import { withRegistrationPath } from './provider-endpoints.js'
 import { assertTrusted, type IsTrusted } from './trusted-issuer.js'
 import { isGood, timed, type TimedResult } from './timed-result.js'
-import { findResourceMetadata, type ResourceMetadata } from './resource-metadata.js'
+import { findResourceMetadata, likelyMetadataUrl, type ResourceMetadata } from './resource-metadata.js'
 
 /** How long a discovery is used again, in milliseconds. */
 export const DISCOVERY_LIFETIME = 5 * 60_000
@@ -38,11 +40,18 @@ export interface DiscoverOptions {
  *
  * @param server undefined for an undeclared upstream: its challenge names the metadata, that names the resource.
  */
-export type Discover = (
-  server: Server | undefined,
-  challenge: Challenge | undefined,
-  options?: DiscoverOptions,
-) => Promise<Discovered>
+export interface Discover {
+  (
+    server: Server | undefined,
+    challenge: Challenge | undefined,
+    options?: DiscoverOptions,
+  ): Promise<Discovered>
+  /**
+   * A discovery of this declared server is about to be asked for: the first of its requests is made now, beside the one
+   * that will bring the challenge. Once in five minutes for each server that nothing is known of, since it may never challenge.
+   */
+  expect(server: Server): void
+}
 
 interface Entry extends TimedResult<Discovered> {
   readonly owner: string
@@ -65,8 +74,13 @@ export function createDiscover(
 ): Discover {
   const cache = new BoundedMap<string, Entry>(CACHE_SIZE)
   const inTurn = createDiscoveryQueue()
+  const early = createEarlyFetch(fetch, clock)
 
-  return async function discover(server, challenge, { fresh = false, reach } = {}) {
+  async function discover(
+    server: Server | undefined,
+    challenge: Challenge | undefined,
+    { fresh = false, reach }: DiscoverOptions = {},
+  ): Promise<Discovered> {
     const { resourceMetadata, otherResourceMetadata } = challenge ?? {}
     const named = [resourceMetadata, otherResourceMetadata]
     const key = JSON.stringify([server?.name, server?.url, server?.oauth, named, reach])
@@ -75,8 +89,10 @@ export function createDiscover(
     if (cached !== undefined && isGood(cached, clock(), lifetime)) return cached.result
     // From here on, so that nobody waits longer for having to wait for a turn.
     const withinDeadline = withDeadline(fetch, 2 * timeout)
+    const earlyOrNow: GuardedFetch = (url, init, reach) =>
+      early.take(url, reach) ?? withinDeadline(url, init, reach)
     const result = inTurn(server, () =>
-      discoverOnce(server, challenge, withinDeadline, reach ?? reachFor(server, challenge, local), {
+      discoverOnce(server, challenge, earlyOrNow, reach ?? reachFor(server, challenge, local), {
         providerOf,
         isTrusted,
       }),
@@ -89,6 +105,16 @@ export function createDiscover(
     cache.set(key, entry)
     return result
   }
+
+  function expect(server: Server): void {
+    const owner = ownerOf(server, undefined)
+    const now = clock()
+    if ([...cache.values()].some((it) => it.owner === owner && isGood(it, now, DISCOVERY_LIFETIME))) return
+    const reach = reachFor(server, undefined, local)
+    early.begin(likelyMetadataUrl(server), METADATA_REQUEST, reach, DISCOVERY_LIFETIME)
+  }
+
+  return Object.assign(discover, { expect })
 }
 
 /** An undeclared upstream is known by its origin: its name is its own to say. */

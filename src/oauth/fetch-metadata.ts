@@ -5,6 +5,11 @@ import type { GuardedFetch, Reach } from '../security/guarded-fetch.js'
 /** Sent during discovery (SPEC 47). Not the newest: a server may refuse a version that it does not know. */
 const MCP_PROTOCOL_VERSION = '2025-11-25'
 
+/** How metadata is asked for. */
+export const METADATA_REQUEST: RequestInit = {
+  headers: { accept: 'application/json', 'mcp-protocol-version': MCP_PROTOCOL_VERSION },
+}
+
 /** A metadata document, or why there is none at this URL. */
 export type MetadataAnswer =
   | { readonly found: true; readonly document: Readonly<Record<string, unknown>> }
@@ -17,11 +22,7 @@ export type MetadataAnswer =
 export async function fetchMetadata(url: URL, fetch: GuardedFetch, reach: Reach): Promise<MetadataAnswer> {
   let response: Response
   try {
-    response = await fetch(
-      url,
-      { headers: { accept: 'application/json', 'mcp-protocol-version': MCP_PROTOCOL_VERSION } },
-      reach,
-    )
+    response = await fetch(url, METADATA_REQUEST, reach)
   } catch (error) {
     if (error instanceof McpDcrError && NEXT_URL_MAY_WORK.has(error.code))
       return { found: false, failure: error }

@@ -61,12 +61,17 @@ async function readNamed(
   return read(answer.document, url, server)
 }
 
+/** Where the metadata of an MCP server most likely is, whatever its challenge will name. */
+export function likelyMetadataUrl({ url }: Server): URL {
+  return wellKnownUrls(url)[0]
+}
+
 /** RFC 9728 §3.1: the path and query of the resource identifier come behind the well-known part. */
-function wellKnownUrls(serverUrl: string): URL[] {
+function wellKnownUrls(serverUrl: string): [URL, ...URL[]] {
   const { origin, pathname, search } = new URL(serverUrl)
   const path = pathname.replace(/\/$/, '') + search
-  const urls = path === '' ? [] : [new URL(origin + WELL_KNOWN + path)]
-  return [...urls, new URL(origin + WELL_KNOWN)]
+  const root = new URL(origin + WELL_KNOWN)
+  return path === '' ? [root] : [new URL(origin + WELL_KNOWN + path), root]
 }
 
 /** The well-known URL is built from the resource identifier (RFC 9728 §3.1), so it is always on its origin. */

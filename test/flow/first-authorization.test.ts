@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { gate } from '../store/support.js'
 import { createPerson, type Person } from '../support/person.js'
 import { startDcrGateway, type DcrGateway } from '../support/dcr-gateway.js'
 import { startWorld, type World } from '../support/gateway.js'
@@ -47,6 +48,32 @@ describe('the first authorization (MCP authorization, RFC 9728, 8414, 7591, 7636
     bob.setCookie(gateway.url, 'user=bob; Path=/')
     expect((await bob.open(`${gateway.url}/mcp/notes/page`)).status).toBe(302)
     expect(callsBeforeSignIn()).toHaveLength(3)
+  })
+
+  it('asks for the resource metadata beside the request that is going to be refused', async () => {
+    const asked = gate()
+    world.mcpServer.intercept = async (_req, _res, { path }) => {
+      if (path.startsWith('/.well-known/')) asked.open()
+      else await asked.opened
+      return false
+    }
+    expect((await alice.open(`${gateway.url}/mcp/notes/page`)).status).toBe(302)
+    expect(callsBeforeSignIn()).toHaveLength(3)
+  })
+
+  it.each<[string, RequestInit]>([
+    ['an MCP client', { method: 'POST', headers: { 'x-user': 'alice', accept: 'application/json' } }],
+    ['a script', { headers: { 'x-user': 'alice', accept: '*/*' } }],
+    ['nobody who is signed in', { headers: { accept: 'text/html' } }],
+  ])('makes no call before the challenge where %s asks', async (_who, init) => {
+    world.mcpServer.intercept = async (_req, res, { path }) => {
+      // What was sent before this request has arrived by then.
+      if (path === '/mcp/page') await fetch(`${world.mcpServer.origin}/later`)
+      res.writeHead(200).end()
+      return true
+    }
+    expect((await fetch(`${gateway.url}/mcp/notes/page`, init)).status).toBe(200)
+    expect(world.mcpServer.requests.map(({ path }) => path)).toEqual(['/mcp/page', '/later'])
   })
 
   it('registers once for 100 concurrent first 401s (FIELD-NOTES 3)', async () => {
