@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { interleave } from '../rounds.js'
-import { atMost, ratioRow, type Row, type Scenario } from '../table.js'
+import { atMost, ratioRow, type Goal, type Row, type Scenario } from '../table.js'
 
 const run = promisify(execFile)
 const ROOT = dirname(dirname(import.meta.dirname))
@@ -38,15 +38,22 @@ export const packageScenario: Scenario = {
         side: OTHER,
         goal: atMost(1),
       }),
-      sizeRow('packed', ours.packed / KIB, theirs.packed / KIB, 'KiB'),
-      sizeRow('installed, with all dependencies', ours.installed / KIB, theirs.installed / KIB, 'KiB'),
-      sizeRow('packages installed with it', ours.dependencies, theirs.dependencies, ''),
+      sizeRow('packed, with all dependencies', ours.packed / KIB, theirs.packed / KIB, 'KiB', atMost(1)),
+      sizeRow('packed, alone', ours.packedAlone / KIB, theirs.packedAlone / KIB, 'KiB'),
+      sizeRow(
+        'installed, with all dependencies',
+        ours.installed / KIB,
+        theirs.installed / KIB,
+        'KiB',
+        atMost(1),
+      ),
+      sizeRow('packages installed with it', ours.dependencies, theirs.dependencies, '', atMost(1)),
     ]
   },
 }
 
-function sizeRow(measure: string, ours: number, theirs: number, unit: string): Row {
-  return ratioRow({ measure, unit, ours: [ours], against: [theirs], side: OTHER, goal: atMost(1) })
+function sizeRow(measure: string, ours: number, theirs: number, unit: string, goal?: Goal): Row {
+  return ratioRow({ measure, unit, ours: [ours], against: [theirs], side: OTHER, goal })
 }
 
 /** In milliseconds, express included: both need it. */
@@ -58,22 +65,39 @@ async function importTime(module: string): Promise<number> {
   return Number(stdout)
 }
 
+/** In bytes. */
+interface Sizes {
+  readonly packed: number
+  readonly packedAlone: number
+  readonly installed: number
+  readonly dependencies: number
+}
+
 /** @param path of the package, in the lock file */
-async function sizesOf(
-  directory: string,
-  path: string,
-): Promise<{ packed: number; installed: number; dependencies: number }> {
-  const { stdout } = await run('npm', ['pack', '--dry-run', '--json', '--ignore-scripts', directory], {
-    cwd: ROOT,
-  })
-  const [{ size, unpackedSize }] = JSON.parse(stdout) as [{ size: number; unpackedSize: number }]
-  const dependencies = dependenciesOf(path)
-  const sizes = await Promise.all(dependencies.map((each) => sizeOfPackage(join(ROOT, each))))
+async function sizesOf(directory: string, path: string): Promise<Sizes> {
+  const dependencies = dependenciesOf(path).map((each) => join(ROOT, each))
+  const { stdout } = await run(
+    'npm',
+    ['pack', '--dry-run', '--json', '--ignore-scripts', directory, ...dependencies],
+    { cwd: ROOT, maxBuffer: 64 * 1024 * KIB },
+  )
+  const packed = JSON.parse(stdout) as [Packed, ...Packed[]]
+  const installed = await Promise.all(dependencies.map(sizeOfPackage))
   return {
-    packed: size,
-    installed: sizes.reduce((sum, each) => sum + each, unpackedSize),
+    packed: sum(packed.map(({ size }) => size)),
+    packedAlone: packed[0].size,
+    installed: packed[0].unpackedSize + sum(installed),
     dependencies: dependencies.length,
   }
+}
+
+interface Packed {
+  readonly size: number
+  readonly unpackedSize: number
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, each) => total + each, 0)
 }
 
 /** Where all that is installed with a package is; express, a peer of both, is not counted. */
@@ -109,5 +133,5 @@ async function sizeOfPackage(directory: string): Promise<number> {
     if (entry.isDirectory()) return entry.name === 'node_modules' ? 0 : sizeOfPackage(path)
     return entry.isFile() ? (await stat(path)).size : 0
   })
-  return (await Promise.all(sizes)).reduce((sum, each) => sum + each, 0)
+  return sum(await Promise.all(sizes))
 }

@@ -26,7 +26,7 @@ let pass: (ms: number) => void
 /** The paths of the requests that were made, in order. */
 let asked: string[]
 /** The last of them. */
-let settled: Promise<unknown>
+let last: Promise<Response>
 
 beforeEach(async () => {
   fake = await startFake((url) => ({
@@ -41,8 +41,8 @@ beforeEach(async () => {
   discover = createDiscover(
     async (url, ...rest) => {
       asked.push(new URL(url).pathname)
-      settled = context.fetch(url, ...rest)
-      return settled
+      last = context.fetch(url, ...rest)
+      return last
     },
     { ...context, local: true },
   )
@@ -128,7 +128,7 @@ describe('the resource metadata of a server that is expected to challenge', () =
   it('cannot be had, and nobody wants it: nothing comes of that', async () => {
     fake.replies[PRM] = HANG_UP
     discover.expect(server)
-    await expect(settled).rejects.toThrow('could not be reached')
+    await expect(last).rejects.toThrow('could not be reached')
     // A rejection that nobody handles shows by then, and fails the run.
     await setImmediate()
   })
