@@ -1,6 +1,5 @@
 import { sendLoad, type Load } from './load.js'
-import type { Side } from './pair.js'
-import { interleave, type Rounds } from './rounds.js'
+import { comparePairs, type PairedRounds, type Side } from './pair.js'
 import { ratioRow, type Goal, type Row } from './table.js'
 
 interface Measured {
@@ -17,16 +16,13 @@ interface Measured {
  * @param of what is measured, where a scenario compares several. Defaults to nothing
  */
 export async function compareLoad(
-  { ours, without }: Readonly<Record<'ours' | 'without', Side>>,
+  users: number,
   load: Omit<Load, 'url'> & { readonly path: string },
-  rounds: Rounds,
+  rounds: PairedRounds,
   goals: Partial<Record<keyof Measured, Goal>>,
   of = '',
 ): Promise<Row[]> {
-  const results = await interleave(rounds, {
-    ours: () => measure(ours, load),
-    without: () => measure(without, load),
-  })
+  const results = await comparePairs(users, rounds, (side) => measure(side, load))
   const row = (figure: keyof Measured, measure: string, unit: string): Row =>
     ratioRow({
       measure: measure + of,

@@ -1,6 +1,7 @@
 import { startChild, withChildren, type Child } from './processes.js'
 import type { Gateway, GatewaySetting } from './programs/gateway.js'
 import type { Upstream } from './programs/upstream.js'
+import { interleave, type Rounds } from './rounds.js'
 
 /** One of the two gateways that are compared. */
 export interface Side {
@@ -29,4 +30,32 @@ export async function withPair<T>(
       upstream: origin,
     })
   })
+}
+
+/** What both gateways came to, in the same order. */
+export type Compared<T> = Record<'ours' | 'without', T[]>
+
+/** The rounds of one pair of processes, and how many pairs there are. */
+export interface PairedRounds extends Rounds {
+  readonly pairs: number
+}
+
+/**
+ * Measures both gateways in turns, in several pairs of processes one after the other: of two processes of the same
+ * program, one is faster by some percent for as long as it lives.
+ */
+export async function comparePairs<T>(
+  users: number,
+  { pairs, ...rounds }: PairedRounds,
+  measure: (side: Side) => Promise<T>,
+): Promise<Compared<T>> {
+  const all: Compared<T> = { ours: [], without: [] }
+  for (let pair = 0; pair < pairs; pair++) {
+    const { ours, without } = await withPair(users, (sides) =>
+      interleave(rounds, { ours: () => measure(sides.ours), without: () => measure(sides.without) }),
+    )
+    all.ours.push(...ours)
+    all.without.push(...without)
+  }
+  return all
 }
