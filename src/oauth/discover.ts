@@ -89,13 +89,19 @@ export function createDiscover(
     if (cached !== undefined && isGood(cached, clock(), lifetime)) return cached.result
     // From here on, so that nobody waits longer for having to wait for a turn.
     const withinDeadline = withDeadline(fetch, 2 * timeout)
-    const earlyOrNow: GuardedFetch = (url, init, reach) =>
-      early.take(url, reach) ?? withinDeadline(url, init, reach)
+    const earlyOrNow: GuardedFetch = async (url, init, reach) =>
+      (await early.take(url, reach)) ?? withinDeadline(url, init, reach)
     const result = inTurn(server, () =>
-      discoverOnce(server, challenge, earlyOrNow, reach ?? reachFor(server, challenge, local), {
-        providerOf,
-        isTrusted,
-      }),
+      discoverOnce(
+        server,
+        challenge,
+        fresh ? withinDeadline : earlyOrNow,
+        reach ?? reachFor(server, challenge, local),
+        {
+          providerOf,
+          isTrusted,
+        },
+      ),
     ).catch((error: unknown) => {
       throw nameServer(error, server)
     })

@@ -3,46 +3,58 @@ import type { GuardedFetch, Reach } from '../security/guarded-fetch.js'
 
 /** How long an answer is good for that nobody has asked for, in milliseconds. */
 const LIFETIME = 10_000
-/** How many answers are kept: each may be a megabyte. */
-const KEPT = 100
+/** How many requests are made in that time: an answer may be a megabyte. */
+const MAX_ANSWERS = 20
+/** Of how many requests it is remembered when they were made. */
+const REMEMBERED = 1000
 
 /** GET requests whose answer will most likely be wanted in a moment. */
 export interface EarlyFetch {
   /**
-   * Makes a request now, unless this was done less than `interval` ago. Never throws: why it failed is for who takes it.
+   * Makes a request now, unless this was done less than `interval` ago, or many others just now. Never throws.
    *
    * @param interval in milliseconds
    */
   begin(url: URL, init: RequestInit, reach: Reach, interval: number): void
-  /** The answer to what was begun less than ten seconds ago; once, since what has changed meanwhile would not show. */
-  take(url: string | URL, reach: Reach): Promise<Response> | undefined
+  /**
+   * The answer to what was begun less than ten seconds ago; once, since what has changed meanwhile would not show.
+   * Undefined where there is none, and of a request that failed: a server may refuse two at a time, or have been
+   * starting.
+   */
+  take(url: string | URL, reach: Reach): Promise<Response | undefined>
 }
 
 interface Early {
   readonly since: number
-  answer: Promise<Response> | undefined
+  readonly answer: Promise<Response | undefined>
 }
 
 /** @param clock the current time in epoch milliseconds */
 export function createEarlyFetch(fetch: GuardedFetch, clock: () => number): EarlyFetch {
-  const begun = new BoundedMap<string, Early>(KEPT)
+  const begun = new BoundedMap<string, number>(REMEMBERED)
+  const answers = new Map<string, Early>()
   const keyOf = (url: string | URL, reach: Reach): string => `${reach} ${String(url)}`
+  const isOld = ({ since }: Early): boolean => clock() - since >= LIFETIME
   return {
     begin(url, init, reach, interval) {
       const key = keyOf(url, reach)
-      const before = begun.get(key)
-      if (before !== undefined && clock() - before.since < interval) return
-      const answer = fetch(url, init, reach)
-      answer.catch(() => undefined)
-      begun.set(key, { since: clock(), answer })
+      const now = clock()
+      if (now - (begun.get(key) ?? -Infinity) < interval) return
+      for (const [other, early] of answers) if (isOld(early)) answers.delete(other)
+      if (answers.size >= MAX_ANSWERS) return
+      const answer = fetch(url, init, reach).then(
+        (response) => (response.ok ? response : undefined),
+        () => undefined,
+      )
+      begun.set(key, now)
+      answers.set(key, { since: now, answer })
     },
 
-    take(url, reach) {
-      const early = begun.get(keyOf(url, reach))
-      if (early === undefined || clock() - early.since >= LIFETIME) return undefined
-      const { answer } = early
-      early.answer = undefined
-      return answer
+    async take(url, reach) {
+      const key = keyOf(url, reach)
+      const early = answers.get(key)
+      answers.delete(key)
+      return early === undefined || isOld(early) ? undefined : early.answer
     },
   }
 }

@@ -7,10 +7,15 @@ import { startWorld, type World } from '../support/gateway.js'
 let world: World
 let gateway: DcrGateway
 let alice: Person
+let now: number
 
 beforeEach(async () => {
   world = await startWorld()
-  gateway = await startDcrGateway({ servers: { notes: world.mcpServer.url } })
+  now = Date.now()
+  gateway = await startDcrGateway({
+    servers: { notes: world.mcpServer.url },
+    options: () => ({ clock: () => now }),
+  })
   alice = createPerson()
   alice.setCookie(gateway.url, 'user=alice; Path=/')
 })
@@ -19,6 +24,17 @@ afterEach(async () => {
   await gateway.close()
   await world.close()
 })
+
+const page = (): string => `${gateway.url}/mcp/notes/page`
+
+/** What was sent to the MCP server before a request has arrived by the time it is answered. */
+function serveWithoutChallenge(): void {
+  world.mcpServer.intercept = async (_req, res, { path }) => {
+    if (path === '/mcp/page') await fetch(`${world.mcpServer.origin}/later`)
+    res.writeHead(200).end()
+    return true
+  }
+}
 
 /** What was asked of anybody before the person came to the authorization server. */
 function callsBeforeSignIn(): string[] {
@@ -61,18 +77,22 @@ describe('the first authorization (MCP authorization, RFC 9728, 8414, 7591, 7636
     expect(callsBeforeSignIn()).toHaveLength(3)
   })
 
-  it.each<[string, RequestInit]>([
-    ['an MCP client', { method: 'POST', headers: { 'x-user': 'alice', accept: 'application/json' } }],
-    ['a script', { headers: { 'x-user': 'alice', accept: '*/*' } }],
-    ['nobody who is signed in', { headers: { accept: 'text/html' } }],
-  ])('makes no call before the challenge where %s asks', async (_who, init) => {
-    world.mcpServer.intercept = async (_req, res, { path }) => {
-      // What was sent before this request has arrived by then.
-      if (path === '/mcp/page') await fetch(`${world.mcpServer.origin}/later`)
-      res.writeHead(200).end()
-      return true
-    }
-    expect((await fetch(`${gateway.url}/mcp/notes/page`, init)).status).toBe(200)
+  it.each<[string, () => Promise<{ status: number }>]>([
+    ['an MCP client', () => fetch(page(), { method: 'POST', headers: { 'x-user': 'alice' } })],
+    ['a script', () => fetch(page(), { headers: { 'x-user': 'alice', accept: '*/*' } })],
+    ['a person whom the gateway does not know', () => createPerson().open(page())],
+  ])('makes no call before the challenge where %s asks', async (_who, ask) => {
+    serveWithoutChallenge()
+    expect((await ask()).status).toBe(200)
+    expect(world.mcpServer.requests.map(({ path }) => path)).toEqual(['/mcp/page', '/later'])
+  })
+
+  it('makes no call for somebody who is connected, when nothing is known of the server any more', async () => {
+    await alice.signIn(page())
+    now += 300_000
+    world.mcpServer.requests.length = 0
+    serveWithoutChallenge()
+    expect((await alice.open(page())).status).toBe(200)
     expect(world.mcpServer.requests.map(({ path }) => path)).toEqual(['/mcp/page', '/later'])
   })
 

@@ -6,7 +6,6 @@ import {
   ASM,
   createOAuthContext,
   declare,
-  expectFailure,
   gate,
   HANG_UP,
   json,
@@ -15,6 +14,7 @@ import {
   startFake,
   status,
   type FakeServer,
+  type Reply,
 } from './support.js'
 
 // A discovery whose first request is made before the challenge is there that asks for it.
@@ -78,10 +78,19 @@ describe('the resource metadata of a server that is expected to challenge', () =
     expect(asked).toEqual([PRM, '/prm', ASM])
   })
 
-  it('is asked for anew where the challenge comes ten seconds later', async () => {
+  it.each([
+    ['is used for a challenge that comes within ten seconds', 9_999, [PRM, ASM]],
+    ['is asked for anew where the challenge comes later', 10_000, [PRM, PRM, ASM]],
+  ])('%s', async (_what, ms, requests) => {
     discover.expect(server)
-    pass(10_000)
+    pass(ms)
     await discover(server, undefined)
+    expect(asked).toEqual(requests)
+  })
+
+  it('is asked for anew after a token was rejected: the server may have moved (RFC 9728 §5.2)', async () => {
+    discover.expect(server)
+    await discover(server, undefined, { fresh: true })
     expect(asked).toEqual([PRM, PRM, ASM])
   })
 
@@ -112,19 +121,33 @@ describe('the resource metadata of a server that is expected to challenge', () =
     expect(asked).toEqual(['/prm', ASM, PRM])
   })
 
-  it('is not there: discovery goes by that', async () => {
-    fake.replies[PRM] = status(404)
+  it('is asked for beside another server’s, and is that server’s own', async () => {
+    const other = await startFake((url) => ({
+      [PRM]: json({ resource: url, authorization_servers: [fake.url] }),
+    }))
+    await discover(declare(other.url, {}, 'other'), undefined)
+    asked.length = 0
     discover.expect(server)
-    await discover(server, undefined)
+    expect(asked).toEqual([PRM])
+    expect((await discover(server, undefined)).resource).toBe(fake.url)
     expect(asked).toEqual([PRM, ASM])
   })
 
-  it('cannot be had: discovery says so, and makes no second request', async () => {
-    fake.replies[PRM] = HANG_UP
+  it.each<[string, Reply]>([
+    ['hangs up', HANG_UP],
+    ['is busy', status(429)],
+    ['is starting', status(503)],
+    ['answers that it has none', status(404)],
+  ])('is asked for again by the discovery where the server %s at first', async (_what, reply) => {
+    const answer = fake.replies[PRM]
+    fake.replies[PRM] = reply
     discover.expect(server)
-    await expectFailure(discover(server, undefined), 'request_failed', 'could not be reached')
-    expect(asked).toEqual([PRM])
+    await last.catch(() => undefined)
+    fake.replies[PRM] = answer ?? reply
+    expect((await discover(server, { resourceMetadata: fake.url + PRM })).resource).toBe(fake.url)
+    expect(asked).toEqual([PRM, PRM, ASM])
   })
+
   it('cannot be had, and nobody wants it: nothing comes of that', async () => {
     fake.replies[PRM] = HANG_UP
     discover.expect(server)
