@@ -71,7 +71,8 @@ if (quick) outcomes.push(...(await Promise.all(chosen.map((scenario) => runScena
 else for (const scenario of chosen) outcomes.push(await runScenario(scenario, { quick }))
 console.log(renderTable(outcomes, !quick))
 
-const isWhole = !quick && only === '' && values.profile === undefined
+const isProfiled = values.profile !== undefined || values['heap-profile'] !== undefined
+const isWhole = !quick && only === '' && !isProfiled
 if (isWhole) {
   const path = join(import.meta.dirname, 'RESULTS.md')
   const options = await prettier.resolveConfig(path)

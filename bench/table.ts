@@ -76,7 +76,7 @@ function comparisonRow(
   }
 }
 
-/** One side by itself. */
+/** One side by itself; a goal is reached where every round has reached it. */
 export function figureRow(
   measure: string,
   figures: readonly number[],
@@ -85,10 +85,11 @@ export function figureRow(
 ): Row {
   const spread = spreadOf(figures)
   const ours = `${number(spread.median)} ${unit}`.trim()
-  return { measure, ours, against, result: withSpread(spread), goal, reached: goal?.holds(spread.median) }
+  const reached = goal && figures.every((figure) => goal.holds(figure))
+  return { measure, ours, against, result: withSpread(spread), goal, reached }
 }
 
-function withSpread({ median, low, high }: Spread): string {
+export function withSpread({ median, low, high }: Spread): string {
   return low === high ? number(median) : `${number(median)} (${number(low)} – ${number(high)})`
 }
 

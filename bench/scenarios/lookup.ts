@@ -5,7 +5,7 @@ import { startChild, withChildren, type Child } from '../processes.js'
 import type { Lookup, Population, StoreKind, Who } from '../programs/lookup.js'
 import { interleave, median, ratios, spreadOf } from '../rounds.js'
 import { openFile, seed, temporaryDirectory } from '../seed.js'
-import { atMost, figureRow, type Row, type Scenario } from '../table.js'
+import { atMost, withSpread, type Row, type Scenario } from '../table.js'
 
 const UPSTREAM = 'https://mcp.example.com'
 
@@ -88,16 +88,15 @@ async function curve(
   const figures = counts.map((count) => results[count] ?? [])
   const [smallest = []] = figures
   const largest = figures.at(-1) ?? []
-  const { result, reached, goal } = figureRow('', ratios(largest, smallest), '', {
-    ...(kind !== 'JSON file' && { goal: atMost(1.5) }),
-  })
+  const growth = spreadOf(ratios(largest, smallest))
+  const goal = kind === 'JSON file' ? undefined : atMost(1.5)
   return {
     measure: `${kind}: ${WHO[who]}`,
     ours: `${figures.map((each) => microseconds(median(each))).join(' / ')} µs`,
     against: `with ${counts.map((count) => count.toLocaleString('en')).join(' / ')}`,
-    result,
-    reached,
+    result: withSpread(growth),
     goal,
+    reached: goal?.holds(growth.median),
   }
 }
 
