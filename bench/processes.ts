@@ -1,6 +1,5 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { buildSync } from 'esbuild'
 
@@ -43,16 +42,11 @@ export function profileInto(kind: 'cpu' | 'heap', directory: string): void {
 function compiled(program: string): string {
   const known = outfiles.get(program)
   if (known !== undefined) return known
-  const outdir = fileURLToPath(new URL('../build', import.meta.url))
-  const outfile = join(outdir, `bench-${program}.js`)
+  const outfile = fileURLToPath(new URL(`../build/bench-${program}.js`, import.meta.url))
   buildSync({
     entryPoints: [fileURLToPath(new URL(`programs/${program}.ts`, import.meta.url))],
-    outdir,
-    entryNames: 'bench-[name]',
-    chunkNames: 'bench-[name]-[hash]',
+    outfile,
     bundle: true,
-    // What a program imports when it is needed is not loaded before.
-    splitting: true,
     packages: 'external',
     format: 'esm',
     platform: 'node',
