@@ -1,5 +1,6 @@
 import { BoundedMap } from '../bounded-map.js'
 import type { GuardedFetch, Reach } from '../security/guarded-fetch.js'
+import { isDownOrBusy } from './fetch-metadata.js'
 
 /** How long an answer is good for that nobody has asked for, in milliseconds. */
 const LIFETIME = 10_000
@@ -18,8 +19,8 @@ export interface EarlyFetch {
   begin(url: URL, init: RequestInit, reach: Reach, interval: number): void
   /**
    * The answer to what was begun less than ten seconds ago; once, since what has changed meanwhile would not show.
-   * Undefined where there is none, and of a request that failed: a server may refuse two at a time, or have been
-   * starting.
+   * Undefined where there is none, and of a request that failed or met a server that is down or busy: it may refuse
+   * two at a time, or have been starting.
    */
   take(url: string | URL, reach: Reach): Promise<Response | undefined>
 }
@@ -43,7 +44,7 @@ export function createEarlyFetch(fetch: GuardedFetch, clock: () => number): Earl
       for (const [other, early] of answers) if (isOld(early)) answers.delete(other)
       if (answers.size >= MAX_ANSWERS) return
       const answer = fetch(url, init, reach).then(
-        (response) => (response.ok ? response : undefined),
+        (response) => (isDownOrBusy(response.status) ? undefined : response),
         () => undefined,
       )
       begun.set(key, now)

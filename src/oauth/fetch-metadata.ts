@@ -33,9 +33,13 @@ export async function fetchMetadata(url: URL, fetch: GuardedFetch, reach: Reach)
 }
 
 /** A server that is down or busy has not said that there is no metadata. */
+export function isDownOrBusy(status: number): boolean {
+  return status >= 500 || status === 429
+}
+
 function notHere(url: URL, status: number): McpDcrError {
   const message = `${shown(url)} answered with status ${status}.`
-  return status >= 500 || status === 429
+  return isDownOrBusy(status)
     ? new McpDcrError('request_failed', message, { fix: 'Try again in a moment.' })
     : new McpDcrError('discovery_failed', message, { fix: 'Check the url of this server.' })
 }

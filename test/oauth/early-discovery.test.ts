@@ -133,11 +133,17 @@ describe('the resource metadata of a server that is expected to challenge', () =
     expect(asked).toEqual([PRM, ASM])
   })
 
+  it('is not there: discovery goes by that', async () => {
+    fake.replies[PRM] = status(404)
+    discover.expect(server)
+    await discover(server, undefined)
+    expect(asked).toEqual([PRM, ASM])
+  })
+
   it.each<[string, Reply]>([
     ['hangs up', HANG_UP],
     ['is busy', status(429)],
     ['is starting', status(503)],
-    ['answers that it has none', status(404)],
   ])('is asked for again by the discovery where the server %s at first', async (_what, reply) => {
     const answer = fake.replies[PRM]
     fake.replies[PRM] = reply
