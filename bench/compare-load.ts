@@ -1,5 +1,5 @@
 import { sendLoad, type Load } from './load.js'
-import { comparePairs, type PairedRounds, type Side } from './pair.js'
+import { comparePairs, sidesOf, type PairedRounds, type Side } from './pair.js'
 import { ratioRow, type Goal, type Row } from './table.js'
 
 interface Measured {
@@ -27,9 +27,7 @@ export async function compareLoad(
     ratioRow({
       measure: measure + of,
       unit,
-      ours: results.ours.map((it) => it[figure]),
-      against: results.without.map((it) => it[figure]),
-      side: 'without',
+      ...sidesOf(results, (it) => it[figure]),
       goal: goals[figure],
     })
   return [

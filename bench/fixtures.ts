@@ -3,6 +3,9 @@ import type { AuthorizationServerMetadata, Connection } from '../src/model.js'
 /** The name of the one server. */
 export const SERVER = 'notes'
 
+/** How many connections are kept open: `MAX_OPENED` of src/store/records.ts. */
+export const KEPT_OPEN = 20_000
+
 export function userAt(n: number): string {
   return `user-${n}`
 }

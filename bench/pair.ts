@@ -36,7 +36,15 @@ export async function withPair<T>(
 }
 
 /** What both gateways came to, in the same order. */
-export type Compared<T> = Record<'ours' | 'without', T[]>
+type Compared<T> = Record<'ours' | 'without', T[]>
+
+/** One figure of what both came to, as a row compares them. */
+export function sidesOf<T>(
+  { ours, without }: Compared<T>,
+  figure: (it: T) => number,
+): { ours: number[]; against: number[]; side: string } {
+  return { ours: ours.map(figure), against: without.map(figure), side: 'without' }
+}
 
 /** The rounds of one pair of processes, and how many pairs there are. */
 export interface PairedRounds extends Rounds {

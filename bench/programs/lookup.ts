@@ -17,7 +17,7 @@ import {
 } from '../built.js'
 import { memoryInUse } from '../memory.js'
 import { answerOrders } from '../processes.js'
-import { SERVER, userAt } from '../fixtures.js'
+import { KEPT_OPEN, SERVER, userAt } from '../fixtures.js'
 import { ENCRYPTION_KEY, openFile, sealer, temporaryDirectory } from '../seed.js'
 
 export type Lookup = typeof orders
@@ -36,8 +36,6 @@ export interface Population {
 }
 
 const WORKING_SET = 100
-/** How many connections are kept open. */
-const KEPT_OPEN = 20_000
 const COPIED_AT_ONCE = 500
 
 interface Opened {

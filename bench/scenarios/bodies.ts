@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
-import { comparePairs, type Side } from '../pair.js'
+import { comparePairs, sidesOf, type Side } from '../pair.js'
 import { ask, PATH, upload } from '../requests.js'
 import { userAt } from '../fixtures.js'
 import { atLeast, atMost, differenceRow, ratioRow, type Row, type Scenario } from '../table.js'
@@ -31,20 +31,15 @@ export const bodies: Scenario = {
     const compare = async (name: string, transfer: Transferring): Promise<Row[]> => {
       const results = await comparePairs(1, rounds, (side) => measure(side, mib, transfer))
       const growth = await comparePairs(1, growthRounds, (side) => growthOf(side, mib, transfer))
-      const figures = (figure: keyof Transfer) => ({
-        ours: results.ours.map((it) => it[figure]),
-        against: results.without.map((it) => it[figure]),
-        side: 'without',
-      })
+      const speeds = sidesOf(results, ({ speed }) => speed)
+      const processors = sidesOf(results, ({ processor }) => processor)
       return [
-        ratioRow({ measure: `${mib} MiB ${name}`, unit: 'MiB/s', ...figures('speed'), goal: atLeast(0.98) }),
-        ratioRow({ measure: 'processor time of the gateway', unit: 'ms', ...figures('processor') }),
+        ratioRow({ measure: `${mib} MiB ${name}`, unit: 'MiB/s', ...speeds, goal: atLeast(0.98) }),
+        ratioRow({ measure: 'processor time of the gateway', unit: 'ms', ...processors }),
         differenceRow({
           measure: 'growth of resident memory meanwhile',
           unit: 'MiB',
-          ours: growth.ours,
-          against: growth.without,
-          side: 'without',
+          ...sidesOf(growth, (it) => it),
           goal: atMost(5, ' MiB more'),
         }),
       ]

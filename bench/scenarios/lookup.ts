@@ -3,6 +3,7 @@ import { startPostgres } from '../../test/shared-stores/start-postgres.js'
 import { startRedis } from '../../test/shared-stores/start-redis.js'
 import { startChild, withChildren, type Child } from '../processes.js'
 import type { Lookup, Population, StoreKind, Who } from '../programs/lookup.js'
+import { KEPT_OPEN } from '../fixtures.js'
 import { interleave, median, ratios, spreadOf } from '../rounds.js'
 import { openFile, seed, temporaryDirectory } from '../seed.js'
 import { atMost, withSpread, type Row, type Scenario } from '../table.js'
@@ -130,7 +131,7 @@ async function memoryRow(
   stored: number,
 ): Promise<Row> {
   const largest = counts.at(-1) ?? NaN
-  const remembered = await child.ask('memoryOfRemembered', largest, Math.min(largest, 20_000))
+  const remembered = await child.ask('memoryOfRemembered', largest, Math.min(largest, KEPT_OPEN))
   const inProcess = kind === 'memory' || kind === 'JSON file'
   const kib = (bytes: number): string => `${(bytes / 1024).toFixed(1)} KiB`
   return {

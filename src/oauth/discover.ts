@@ -91,17 +91,12 @@ export function createDiscover(
     const withinDeadline = withDeadline(fetch, 2 * timeout)
     const earlyOrNow: GuardedFetch = async (url, init, reach) =>
       (await early.take(url, reach)) ?? withinDeadline(url, init, reach)
+    const send = fresh ? withinDeadline : earlyOrNow
     const result = inTurn(server, () =>
-      discoverOnce(
-        server,
-        challenge,
-        fresh ? withinDeadline : earlyOrNow,
-        reach ?? reachFor(server, challenge, local),
-        {
-          providerOf,
-          isTrusted,
-        },
-      ),
+      discoverOnce(server, challenge, send, reach ?? reachFor(server, challenge, local), {
+        providerOf,
+        isTrusted,
+      }),
     ).catch((error: unknown) => {
       throw nameServer(error, server)
     })

@@ -3,6 +3,7 @@ import { gate } from '../store/support.js'
 import { createPerson, type Person } from '../support/person.js'
 import { startDcrGateway, type DcrGateway } from '../support/dcr-gateway.js'
 import { startWorld, type World } from '../support/gateway.js'
+import { browserOf, NOTES_PAGE } from '../support/visit.js'
 
 let world: World
 let gateway: DcrGateway
@@ -16,8 +17,7 @@ beforeEach(async () => {
     servers: { notes: world.mcpServer.url },
     options: () => ({ clock: () => now }),
   })
-  alice = createPerson()
-  alice.setCookie(gateway.url, 'user=alice; Path=/')
+  alice = browserOf('alice', gateway.url)
 })
 
 afterEach(async () => {
@@ -25,7 +25,7 @@ afterEach(async () => {
   await world.close()
 })
 
-const page = (): string => `${gateway.url}/mcp/notes/page`
+const page = (): string => gateway.url + NOTES_PAGE
 
 /** What was sent to the MCP server before a request has arrived by the time it is answered. */
 function serveWithoutChallenge(): void {
@@ -52,7 +52,7 @@ describe('the first authorization (MCP authorization, RFC 9728, 8414, 7591, 7636
   })
 
   it('makes exactly three calls before the redirect, and none for the second user', async () => {
-    const first = await alice.open(`${gateway.url}/mcp/notes/page`)
+    const first = await alice.open(page())
     expect(first.status).toBe(302)
     expect(new URL(first.location ?? '').origin).toBe(new URL(world.authorizationServer.issuer).origin)
     expect(callsBeforeSignIn()).toEqual([
@@ -60,9 +60,8 @@ describe('the first authorization (MCP authorization, RFC 9728, 8414, 7591, 7636
       'GET /.well-known/oauth-authorization-server',
       'POST /reg',
     ])
-    const bob = createPerson()
-    bob.setCookie(gateway.url, 'user=bob; Path=/')
-    expect((await bob.open(`${gateway.url}/mcp/notes/page`)).status).toBe(302)
+    const bob = browserOf('bob', gateway.url)
+    expect((await bob.open(page())).status).toBe(302)
     expect(callsBeforeSignIn()).toHaveLength(3)
   })
 
@@ -73,7 +72,7 @@ describe('the first authorization (MCP authorization, RFC 9728, 8414, 7591, 7636
       else await asked.opened
       return false
     }
-    expect((await alice.open(`${gateway.url}/mcp/notes/page`)).status).toBe(302)
+    expect((await alice.open(page())).status).toBe(302)
     expect(callsBeforeSignIn()).toHaveLength(3)
   })
 
@@ -98,11 +97,7 @@ describe('the first authorization (MCP authorization, RFC 9728, 8414, 7591, 7636
 
   it('registers once for 100 concurrent first 401s (FIELD-NOTES 3)', async () => {
     const pages = await Promise.all(
-      Array.from({ length: 100 }, (_, i) => {
-        const person = createPerson()
-        person.setCookie(gateway.url, `user=user${i}; Path=/`)
-        return person.open(`${gateway.url}/mcp/notes/page`)
-      }),
+      Array.from({ length: 100 }, (_, i) => browserOf(`user${i}`, gateway.url).open(page())),
     )
     expect(new Set(pages.map(({ status }) => status))).toEqual(new Set([302]))
     expect(world.authorizationServer.count('POST', '/reg')).toBe(1)

@@ -12,6 +12,7 @@ import {
   metadataOf,
   PRM,
   startFake,
+  startOwnIssuer,
   status,
   type FakeServer,
   type TestContext,
@@ -22,11 +23,7 @@ let context: TestContext
 
 beforeEach(async () => {
   context = createOAuthContext()
-  fake = await startFake((url) => ({
-    [PRM]: json({ resource: url, authorization_servers: [url] }),
-    '/prm': json({ resource: url, authorization_servers: [url] }),
-    [ASM]: json(metadataOf(url)),
-  }))
+  fake = await startOwnIssuer()
 })
 
 /** How many discoveries were made. */

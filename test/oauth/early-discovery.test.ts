@@ -9,9 +9,9 @@ import {
   gate,
   HANG_UP,
   json,
-  metadataOf,
   PRM,
   startFake,
+  startOwnIssuer,
   status,
   type FakeServer,
   type Reply,
@@ -29,11 +29,7 @@ let asked: string[]
 let last: Promise<Response>
 
 beforeEach(async () => {
-  fake = await startFake((url) => ({
-    [PRM]: json({ resource: url, authorization_servers: [url] }),
-    '/prm': json({ resource: url, authorization_servers: [url] }),
-    [ASM]: json(metadataOf(url)),
-  }))
+  fake = await startOwnIssuer()
   server = declare(fake.url)
   asked = []
   const context = createOAuthContext()

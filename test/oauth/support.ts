@@ -67,6 +67,15 @@ export async function startFake(
   })
 }
 
+/** An MCP server that is its own authorization server, with its metadata at `/prm` too. */
+export function startOwnIssuer(): Promise<FakeServer> {
+  return startFake((url) => ({
+    [PRM]: json({ resource: url, authorization_servers: [url] }),
+    '/prm': json({ resource: url, authorization_servers: [url] }),
+    [ASM]: json(metadataOf(url)),
+  }))
+}
+
 export function json(value: unknown, code = 200, headers: Record<string, string> = {}): Reply {
   return text(JSON.stringify(value), 'application/json', code, headers)
 }
